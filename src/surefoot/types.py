@@ -32,8 +32,8 @@ class Moment:
 
     `weights[i]` and `grads[i]` belong to parameter `names[i]`; `grads[i]` is None
     where backward produced none. `before` holds copies of the weights from before
-    the update on the steps that a probe asked for them. `activations` maps module
-    names to detached samples of what they put out.
+    the update on the steps that a probe asked for them, `activations` samples of
+    what the modules put out, `batch` what the model was called with.
     """
 
     step: int
@@ -43,7 +43,7 @@ class Moment:
     optimizer: torch.optim.Optimizer
     loss: torch.Tensor | None = None
     before: Sequence[torch.Tensor] | None = None
-    activations: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    activations: Any = None
     batch: Any = None
 
 

@@ -1,0 +1,55 @@
+"""Surefoot: flight recorder, diagnostician and autopilot for training in PyTorch.
+
+Public names only. They are looked up when first used, so that the reading half
+(records, diagnosis, reports) works on a machine without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surefoot.diagnosis.examine import examine
+    from surefoot.probes.recorder import Options
+    from surefoot.record.reader import RecordReader
+    from surefoot.record.schema import RecordError
+    from surefoot.watch import Run, SurefootWarning, log, watch
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Options": "surefoot.probes.recorder",
+    "RecordError": "surefoot.record.schema",
+    "RecordReader": "surefoot.record.reader",
+    "Run": "surefoot.watch",
+    "SurefootWarning": "surefoot.watch",
+    "examine": "surefoot.diagnosis.examine",
+    "log": "surefoot.watch",
+    "watch": "surefoot.watch",
+}
+
+__all__ = [
+    "Options",
+    "RecordError",
+    "RecordReader",
+    "Run",
+    "SurefootWarning",
+    "examine",
+    "log",
+    "watch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that holds it."""
+    if name not in _HOMES:
+        raise AttributeError(
+            f"module 'surefoot' has no name {name!r}; it has {', '.join(__all__)}"
+        )
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "__version__"]

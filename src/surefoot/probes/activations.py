@@ -1,0 +1,231 @@
+"""Activations: hooks on modules take samples, batched statistics go out.
+
+A `Tap` holds the hooks of one stream. It is armed for one step at a time; unarmed,
+a hook returns after one comparison. Samples are rows of one matrix, and the
+statistics of all modules are computed together when the optimizer steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from surefoot.probes.meter import Meter
+from surefoot.probes.sampling import COUNT, channels, sample
+from surefoot.probes.silence import VanishingHook
+from surefoot.types import Moment, Reading
+
+RELU = (nn.ReLU, nn.ReLU6)
+BOUNDED: Mapping[str, tuple[float, float]] = {
+    "Sigmoid": (0.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+    "Hardtanh": (-1.0, 1.0),
+    "Softsign": (-1.0, 1.0),
+}
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+OUTER_SHARE = 0.05
+
+
+def first_tensor(value: Any) -> torch.Tensor | None:
+    """The first floating-point tensor in an output: tensor, tuple, list or dict."""
+    if isinstance(value, torch.Tensor):
+        whole = not hasattr(value, "full_tensor")
+        seen = value.is_floating_point() and value.numel() > 0 and whole
+        return value.detach() if seen and value.layout == torch.strided else None
+    inner: Iterator[Any] = iter(())
+    if isinstance(value, Mapping):
+        inner = iter(value.values())
+    elif isinstance(value, (tuple, list)):
+        inner = iter(value)
+    return next((t for item in inner if (t := first_tensor(item)) is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of one forward pass: row `i` of `matrix` is from layer `names[i]`.
+
+    `matrix` has shape `[len(names), 4096]`, float32. `groups` maps layers that may
+    hold dead units to the unit of each element and the number of units.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    matrix: torch.Tensor
+    groups: Mapping[str, tuple[torch.Tensor, int]]
+
+
+class Tap:
+    """Samples of what the modules of one stream put out, on armed steps.
+
+    `named` maps layer names to modules without children. What a functional
+    activation made, such as `F.relu` between two layers, is seen as the input of
+    the next weighted layer and named "<layer> (input)"; the first weighted layer of
+    a pass is left out, since its input is data. `order` maps the layers to their
+    kinds in the order of the first pass.
+    """
+
+    def __init__(self, named: Mapping[str, nn.Module], meter: Meter) -> None:
+        self.armed = False
+        self.meter = meter
+        self.cost_seconds = 0.0
+        self.order: dict[str, str] = {}
+        self._matrix: torch.Tensor | None = None
+        self._rows: dict[str, int] = {}
+        self._groups: dict[str, tuple[torch.Tensor, int]] = {}
+        self._last: torch.Tensor | None = None
+        self._weighted = False
+        self._capacity = 2 * len(named) + 1
+        self._handles = [
+            module.register_forward_hook(_Hook(self, name))
+            for name, module in named.items()
+        ]
+
+    def arm(self) -> None:
+        """Take samples during the next forward pass."""
+        self.armed = True
+        self._rows.clear()
+        self._groups.clear()
+        self._weighted = False
+
+    def remove(self) -> None:
+        """Take the hooks off the modules."""
+        self.armed = False
+        for handle in self._handles:
+            handle.remove()
+
+    def see(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """One forward call of an armed step: the first with gradients counts.
+
+        Calls inside backward are the second ones of activation checkpointing.
+        """
+        if (
+            name in self._rows
+            or not torch.is_grad_enabled()
+            or torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
+        ):
+            return
+        if isinstance(module, WEIGHTED):
+            before = first_tensor(inputs) if self._weighted else None
+            if before is not None and not self._was_last(before):
+                self._take(f"{name} (input)", before, "input", rectified=True)
+            self._weighted = True
+        tensor = first_tensor(output)
+        if tensor is not None:
+            kind = type(module).__name__
+            self._take(name, tensor, kind, rectified=isinstance(module, RELU))
+        self._last = tensor
+
+    def samples(self) -> Samples | None:
+        """What this step's forward pass left; the tap is unarmed."""
+        self.armed = False
+        self._last = None
+        if self._matrix is None or not self._rows:
+            return None
+        names = tuple(self._rows)
+        kinds = tuple(self.order[name] for name in names)
+        return Samples(names, kinds, self._matrix[: len(names)], dict(self._groups))
+
+    def _was_last(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is, or is a view of, what was sampled just before."""
+        last = self._last
+        return last is not None and last.data_ptr() == tensor.data_ptr()
+
+    def _take(
+        self,
+        name: str,
+        tensor: torch.Tensor,
+        kind: str,
+        *,
+        rectified: bool,
+    ) -> None:
+        """Sample one tensor into the next row."""
+        if self._matrix is None or self._matrix.device != tensor.device:
+            self._matrix = torch.empty((self._capacity, COUNT), device=tensor.device)
+            self._rows.clear()
+        row = self._rows[name] = len(self._rows)
+        sample(tensor, self._matrix[row])
+        if rectified and tensor.dim() >= 2:
+            dim = 1 if tensor.dim() >= 4 else tensor.dim() - 1
+            self._groups[name] = (channels(tensor, dim), tensor.shape[dim])
+        self.order.setdefault(name, kind)
+
+
+class _Hook(VanishingHook):
+    """The forward hook of one module."""
+
+    def __init__(self, tap: Tap, name: str) -> None:
+        self._tap = tap
+        self._name = name
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if self._tap.armed:
+            with self._tap.meter.measured() as spent:
+                self._tap.see(self._name, module, inputs, output)
+            self._tap.cost_seconds += spent()
+
+
+def activation_statistics(moment: Moment) -> list[Reading]:
+    """Mean, deviation, largest magnitude, zeros, dead units, saturation by module.
+
+    Reads `moment.activations` (a `Samples`); None gives no reading.
+    """
+    samples: Samples | None = moment.activations
+    if samples is None:
+        return []
+    return [
+        *_moments(moment.step, samples),
+        *_dead(moment.step, samples),
+        *_saturated(moment.step, samples),
+    ]
+
+
+def _moments(step: int, samples: Samples) -> list[Reading]:
+    """Mean, standard deviation, largest magnitude and share of zeros, a row each."""
+    matrix = samples.matrix
+    deviation, mean = torch.std_mean(matrix, dim=1)
+    low, high = torch.aminmax(matrix, dim=1)
+    values = {
+        "activation_mean": mean,
+        "activation_std": deviation,
+        "activation_absmax": torch.maximum(low.abs(), high.abs()),
+        "zero_share": (matrix == 0).sum(1) / matrix.shape[1],
+    }
+    return [Reading(step, name, samples.names, row) for name, row in values.items()]
+
+
+def _dead(step: int, samples: Samples) -> list[Reading]:
+    """Share of units that are zero on the whole sample, where zeros are a ReLU's.
+
+    The input of a weighted layer counts only if it has zeros and no negatives.
+    """
+    if not samples.groups:
+        return []
+    picked = samples.matrix[[samples.names.index(name) for name in samples.groups]]
+    shares: list[torch.Tensor] = []
+    for values, (index, size) in zip(picked, samples.groups.values(), strict=True):
+        peak = torch.zeros(size, device=values.device)
+        peak.scatter_reduce_(0, index, values.abs(), "amax")
+        met = torch.zeros(size, device=values.device)
+        met.index_fill_(0, index, 1.0)
+        shares.append(((peak == 0) & (met > 0)).sum() / met.sum())
+    rectified = (picked >= 0).all(1) & (picked == 0).any(1)
+    share = torch.where(rectified, torch.stack(shares), torch.nan)
+    return [Reading(step, "dead_share", tuple(samples.groups), share)]
+
+
+def _saturated(step: int, samples: Samples) -> list[Reading]:
+    """Share of outputs in the outer 5 % of the range of a bounded activation."""
+    found = [i for i, kind in enumerate(samples.kinds) if kind in BOUNDED]
+    if not found:
+        return []
+    rows = samples.matrix[found]
+    limits = torch.tensor([BOUNDED[samples.kinds[i]] for i in found]).to(rows.device)
+    margin = OUTER_SHARE * (limits[:, 1:] - limits[:, :1])
+    outer = (rows < limits[:, :1] + margin) | (rows > limits[:, 1:] - margin)
+    layers = tuple(samples.names[i] for i in found)
+    return [Reading(step, "saturated_share", layers, outer.float().mean(1))]

@@ -1,0 +1,75 @@
+"""The forward calls of a step: hooks on the models come in, calls to repeat go out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from surefoot.probes.meter import Meter
+from surefoot.probes.nonfinite import Call
+from surefoot.probes.silence import VanishingHook
+from surefoot.probes.streams import unwrapped
+
+MOST_CALLS = 32
+"""Calls kept for one update: micro-batches beyond it push out the oldest."""
+
+
+class Calls:
+    """What the models of a stream were called with since the last update.
+
+    References to detached inputs, nothing is copied but the state of the random
+    stream. Calls without gradients (evaluation) are left out.
+    """
+
+    def __init__(self, roots: Iterable[nn.Module], meter: Meter) -> None:
+        self.meter = meter
+        self.latest: deque[Call] = deque(maxlen=MOST_CALLS)
+        self._handles = [
+            root.register_forward_pre_hook(_CallHook(self), with_kwargs=True)
+            for root in roots
+        ]
+
+    def see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Remember one call."""
+        inside_backward = torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
+        if inside_backward or not torch.is_grad_enabled():
+            return
+        args, kwargs = pytree.tree_map_only(
+            torch.Tensor, torch.Tensor.detach, (args, kwargs)
+        )
+        device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
+        self.latest.append(
+            Call(
+                module=unwrapped(module),
+                args=args,
+                kwargs=kwargs,
+                rng=torch.get_rng_state(),
+                autocast=(
+                    device,
+                    torch.is_autocast_enabled(device),
+                    torch.get_autocast_dtype(device),
+                ),
+            )
+        )
+
+    def remove(self) -> None:
+        """Take the hooks off and forget the calls."""
+        self.latest.clear()
+        for handle in self._handles:
+            handle.remove()
+
+
+class _CallHook(VanishingHook):
+    """The hook of one model."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        with self._calls.meter.measured():
+            self._calls.see(module, args, kwargs)

@@ -1,0 +1,324 @@
+"""The recorder of one stream: optimizer steps come in, Series and Events go out.
+
+The one stateful part that is always on. It sits on the hooks of an optimizer, runs
+the probes that are due, keeps their readings on the device, and hands them over in
+blocks: one host copy every few dozen steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from surefoot.probes.activations import Tap
+from surefoot.probes.calls import Calls
+from surefoot.probes.catalogue import ALL, Probe
+from surefoot.probes.meter import Meter
+from surefoot.probes.nonfinite import Origin, locate
+from surefoot.probes.rhythm import Rhythm
+from surefoot.probes.ring import Ring
+from surefoot.probes.shield import Shield
+from surefoot.probes.streams import Watched, weights_of
+from surefoot.probes.weights import copies
+from surefoot.types import RUN, Event, Facts, Moment, Reading, Series
+
+FLUSH_STEPS = 50
+FLUSH_SECONDS = 0.5
+MOST_SEARCHES = 5
+"""A run that overflows again and again is searched this often for the origin."""
+
+
+class Sink(Protocol):
+    """Takes what was recorded; must never block or raise."""
+
+    def append(self, series: Series) -> None:
+        """Take a block of readings."""
+        ...
+
+    def event(self, event: Event) -> None:
+        """Take an event."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How densely to record.
+
+    `every` is the interval of periodic probes in steps; `budget` scales their share
+    of the training thread's CPU time (1: together 0.3 %; None: a fixed interval,
+    whatever it costs). `check_finite` looks at the gradients on the host at every
+    step, which is free on a CPU and a synchronisation on a GPU; None means on a CPU
+    only. `probes` may hold probes of your own.
+    """
+
+    every: int = 10
+    budget: float | None = 1.0
+    check_finite: bool | None = None
+    probes: tuple[Probe, ...] = ALL
+
+
+class Recorder:
+    """Records one stream from the hooks of its optimizer.
+
+    `losses_come_first` says that the loss of a step is known before the update, as
+    where it is caught at backward, and not told after it.
+    """
+
+    def __init__(
+        self,
+        watched: Watched,
+        sink: Sink,
+        options: Options,
+        *,
+        losses_come_first: bool = False,
+    ) -> None:
+        self.watched = watched
+        self.step = 0
+        self.meter = Meter()
+        self.shield = Shield(self._failed)
+        self._sink = sink
+        self._options = options
+        self._first = losses_come_first
+        self._tap = Tap(watched.leaves, self.meter)
+        self._calls = Calls(watched.roots.values(), self.meter)
+        self._rings: dict[str, Ring] = {}
+        self._rhythms = {p.name: _rhythm(p, options) for p in options.probes}
+        self._due: set[str] = set()
+        self._copies: list[torch.Tensor] | None = None
+        self._losses: list[torch.Tensor] = []
+        self._awaiting: int | None = None
+        self._searches = 0
+        self._broken = False
+        self._last_update = time.perf_counter()
+        self._flushed_step, self._flushed_at = 0, time.monotonic()
+        self.on_first_steps: Callable[[], None] = lambda: None
+        self._handles = [
+            watched.optimizer.register_step_pre_hook(self._before),
+            watched.optimizer.register_step_post_hook(self._after),
+        ]
+        self._prepare_next()
+
+    @property
+    def facts(self) -> Facts:
+        """What stays the same over the stream, as far as it was seen."""
+        return self.watched.facts(self._tap.order)
+
+    def add_loss(self, loss: torch.Tensor) -> None:
+        """The loss of the coming update, or of the one just made (see `__init__`).
+
+        Several losses for one update, as in gradient accumulation, are averaged.
+        """
+        self._losses.append(loss.detach())
+        if not self._first and self._awaiting is not None:
+            self._record_loss(self._awaiting)
+
+    def put(self, reading: Reading) -> torch.Tensor:
+        """Keep one reading until the next flush; its row on the device goes out."""
+        ring = self._rings.get(reading.quantity)
+        if ring is None or ring.layers != reading.layers or ring.full:
+            if ring is not None:
+                self._hand_over(ring)
+            if ring is None or ring.layers != reading.layers:
+                ring = Ring(reading, FLUSH_STEPS, self.watched.name)
+                self._rings[reading.quantity] = ring
+        return ring.put(reading)
+
+    def flush(self) -> None:
+        """Hand over all readings that wait on the device."""
+        self._flushed_step, self._flushed_at = self.step, time.monotonic()
+        for ring in self._rings.values():
+            self._hand_over(ring)
+
+    def close(self) -> None:
+        """Take all hooks off and hand over what is left."""
+        for handle in self._handles:
+            handle.remove()
+        self._tap.remove()
+        self._calls.remove()
+        self.shield.run("last flush", self.flush)
+
+    # --- the two hooks ---------------------------------------------------------
+
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Before the update: gradients are final, weights still the old ones."""
+        with self.meter.measured(), torch.no_grad():
+            if self._copies is None and self._wants("copies"):
+                self._copies = self.shield.run("weights", self._copy)
+            if not _has_closure(args, kwargs):
+                self.shield.run("recorder", self._gradients)
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """After the update: compare with before, move on to the next step."""
+        with self.meter.measured(), torch.no_grad():
+            if _has_closure(args, kwargs):
+                self.shield.run("recorder", self._gradients)
+            self.shield.run("recorder", self._updates)
+            self.step += 1
+            self._prepare_next()
+        self.meter.step()
+
+    def _gradients(self) -> None:
+        """Run the probes that look at the gradients, and check that they are finite."""
+        moment = self._moment()
+        for probe in self._options.probes:
+            if probe.when == "before":
+                self._run(probe, moment)
+        if self._checks_finite():
+            self._check(moment)
+
+    def _updates(self) -> None:
+        """Run the probes that look at the update, and record loss and step time."""
+        moment = self._moment()
+        for probe in self._options.probes:
+            if probe.when == "after":
+                self._run(probe, moment)
+        now = time.perf_counter()
+        elapsed = torch.tensor([now - self._last_update])
+        self._last_update = now
+        if self.step > 0:
+            self.put(Reading(self.step, "step_seconds", RUN, elapsed))
+        if self._first and self._losses:
+            self._record_loss(self.step)
+        else:
+            self._awaiting = self.step
+        self._copies = None
+        self._calls.latest.clear()
+        waited = time.monotonic() - self._flushed_at
+        if self.step == 0:
+            self.on_first_steps()
+        if self.step - self._flushed_step >= FLUSH_STEPS or waited >= FLUSH_SECONDS:
+            self.flush()
+
+    # --- parts -----------------------------------------------------------------
+
+    def _run(self, probe: Probe, moment: Moment) -> None:
+        """Run one probe if it is due, and tell its rhythm what it cost."""
+        if not probe.dense and probe.name not in self._due:
+            return
+        start = time.thread_time()
+
+        def read() -> None:
+            for reading in probe.read(moment):
+                self.put(reading)
+
+        self.shield.run(probe.name, read)
+        cost = time.thread_time() - start
+        if "activations" in probe.needs:
+            cost += self._tap.cost_seconds
+            self._tap.cost_seconds = 0.0
+        if not probe.dense:
+            self._rhythms[probe.name].spent(cost, self.meter.step_seconds)
+
+    def _moment(self) -> Moment:
+        """What the probes may see of this step."""
+        watched = self.watched
+        call = self._calls.latest[-1] if self._calls.latest else None
+        return Moment(
+            step=self.step,
+            names=watched.names,
+            weights=watched.weights,
+            grads=[weight.grad for weight in watched.weights],
+            optimizer=watched.optimizer,
+            before=self._copies,
+            activations=self._tap.samples() if self._wants("activations") else None,
+            batch=(call.args, call.kwargs) if call is not None else None,
+        )
+
+    def _wants(self, need: str) -> bool:
+        """Whether a probe that is due at this step needs something prepared."""
+        probes = self._options.probes
+        return any(p.name in self._due and need in p.needs for p in probes)
+
+    def _copy(self) -> list[torch.Tensor]:
+        return copies(list(self.watched.weights))
+
+    def _prepare_next(self) -> None:
+        """Find which probes are due at the coming step, and get ready for them."""
+        self._due = {
+            probe.name
+            for probe in self._options.probes
+            if not probe.dense
+            and probe.name not in self.shield.off
+            and self._rhythms[probe.name].due(self.step)
+        }
+        if self._wants("activations"):
+            self._tap.arm()
+
+    def _record_loss(self, step: int) -> None:
+        """Record the mean of the losses that belong to a step."""
+        losses = torch.stack([loss.float().reshape(()) for loss in self._losses])
+        self._losses, self._awaiting = [], None
+        self.put(Reading(step, "loss", RUN, losses.mean().reshape(1)))
+
+    def _hand_over(self, ring: Ring) -> None:
+        series = ring.drain()
+        if series is not None:
+            self._sink.append(series)
+
+    def _failed(self, name: str, error: str) -> None:
+        body = {"probe": name, "error": error}
+        self._sink.event(Event(self.step, "probe_off", body, self.watched.name))
+
+    # --- non-finite numbers ----------------------------------------------------
+
+    def _checks_finite(self) -> bool:
+        """Whether the gradients of this step are looked at on the host."""
+        if self._options.check_finite is not None:
+            return self._options.check_finite
+        return self.watched.weights[0].device.type == "cpu"
+
+    def _check(self, moment: Moment) -> None:
+        """Search for the origin on the first of a series of non-finite steps."""
+        if self._skipped_by_scaler():
+            body = {"reason": "GradScaler found a non-finite gradient"}
+            event = Event(self.step, "skipped_step", body, self.watched.name)
+            self._sink.event(event)
+            return
+        ring = self._rings.get("grad_norm")
+        if ring is None or not bool(torch.isinf(ring.latest).any()):
+            self._broken = False
+            return
+        if not self._broken and self._searches < MOST_SEARCHES:
+            self._searches += 1
+            self.shield.run(
+                "search for non-finite values", lambda: self._search(moment)
+            )
+        self._broken = True
+
+    def _skipped_by_scaler(self) -> bool:
+        """Whether a fused optimizer is about to skip this step by itself."""
+        found = getattr(self.watched.optimizer, "found_inf", None)
+        return isinstance(found, torch.Tensor) and bool(found)
+
+    def _search(self, moment: Moment) -> None:
+        """Find where the non-finite number was born, and record it."""
+        grads = dict(zip(moment.names, moment.grads, strict=True))
+        calls = list(self._calls.latest)
+        origin = locate(calls, self.watched.modules, grads)
+        self.found_origin(origin)
+
+    def found_origin(self, origin: Origin) -> None:
+        """Record where a non-finite number was born."""
+        event = Event(self.step, "nonfinite", origin.body(), self.watched.name)
+        self._sink.event(event)
+
+
+def _rhythm(probe: Probe, options: Options) -> Rhythm:
+    share = None if options.budget is None else options.budget * probe.percent
+    return Rhythm(every=options.every, percent=share)
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    """Whether `optimizer.step` was called with a closure that computes gradients."""
+    given = [*args[1:2], kwargs.get("closure")]
+    return any(callable(value) for value in given)
+
+
+def covers(watched: Watched) -> bool:
+    """Whether the optimizer still holds the parameters that were named."""
+    now = [id(weight) for weight in weights_of(watched.optimizer)]
+    return now == [id(weight) for weight in watched.weights]

@@ -1,0 +1,50 @@
+"""When a probe runs: the step comes in, whether it is due goes out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Rhythm:
+    """Every `every` steps, made sparser so that the cost stays within a share.
+
+    The first `burn_in` times are unconditional: most faults of initialisation show
+    there, and a short run is worth a few milliseconds. Afterwards the interval is
+    the smallest multiple of `every` that keeps the mean cost within `percent` of
+    the training thread's CPU time. `percent=None` keeps the interval fixed.
+
+    >>> rhythm = Rhythm(every=10, percent=None)
+    >>> [step for step in range(25) if rhythm.due(step)]
+    [0, 10, 20]
+    """
+
+    every: int = 10
+    percent: float | None = 0.3
+    burn_in: int = 20
+    next_step: int = 0
+    times: int = 0
+    cost_seconds: float = 0.0
+
+    def due(self, step: int) -> bool:
+        """Whether the probe runs at this step; asking moves the rhythm on."""
+        if step < self.next_step:
+            return False
+        self.times += 1
+        self.next_step = step + self.every
+        return True
+
+    def spent(self, seconds: float, step_seconds: float) -> None:
+        """Tell what the probe just cost and what a bare step costs, CPU seconds.
+
+        The cost is smoothed over about five times, so that one slow reading on a
+        busy machine does not blind the probe for long.
+        """
+        known = self.cost_seconds if self.times > 1 else seconds
+        self.cost_seconds = known + 0.2 * (seconds - known)
+        if self.percent is None or self.times < self.burn_in or step_seconds <= 0:
+            return
+        affordable = self.percent / 100 * step_seconds
+        periods = max(1, math.ceil(self.cost_seconds / affordable / self.every))
+        self.next_step += (periods - 1) * self.every

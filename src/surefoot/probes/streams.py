@@ -1,0 +1,237 @@
+"""What to watch: models and optimizers come in, named streams go out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from surefoot.types import Facts, Module, Parameter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    """One stream: an optimizer, the parameters it holds by name, their modules.
+
+    `roots` are the models as they are called, `modules` all inner modules by name,
+    `leaves` the ones without children that belong to this stream, `unheld` the
+    parameters of its models that no optimizer holds.
+    """
+
+    name: str
+    optimizer: torch.optim.Optimizer
+    names: tuple[str, ...]
+    weights: tuple[torch.Tensor, ...]
+    roots: Mapping[str, nn.Module]
+    modules: Mapping[str, nn.Module]
+    leaves: Mapping[str, nn.Module]
+    unheld: Mapping[str, torch.Tensor]
+    unseen: tuple[str, ...]
+
+    def facts(self, order: Mapping[str, str]) -> Facts:
+        """What stays the same; `order` maps layers to kinds as first seen."""
+        kinds = order or {n: type(m).__name__ for n, m in self.leaves.items()}
+        rows = [*zip(self.names, self.weights, strict=True)]
+        held = [_parameter(name, weight, held=True) for name, weight in rows]
+        free = [_parameter(n, weight, held=False) for n, weight in self.unheld.items()]
+        return Facts(
+            stream=self.name,
+            model=", ".join(type(unwrapped(m)).__name__ for m in self.roots.values()),
+            optimizer=type(self.optimizer).__name__,
+            options=_plain(self.optimizer.param_groups[0]),
+            parameters=(*held, *free),
+            modules=tuple(Module(name, kind) for name, kind in kinds.items()),
+            unseen=self.unseen,
+        )
+
+
+def _parameter(name: str, weight: torch.Tensor, *, held: bool) -> Parameter:
+    module = name.rpartition(".")[0]
+    return Parameter(name, module, weight.numel(), held, weight.requires_grad)
+
+
+def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a parameter group that are numbers, strings or booleans."""
+    flat: dict[str, Any] = {}
+    for key, value in group.items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            value = float(value)
+        if isinstance(value, (bool, int, float, str)):
+            flat[key] = value
+        elif isinstance(value, tuple) and key == "betas":
+            beta1, beta2 = value[:2]
+            flat |= {"betas.0": float(beta1), "betas.1": float(beta2)}
+    return flat
+
+
+def compiled(module: nn.Module) -> bool:
+    """Whether a module runs through `torch.compile`."""
+    return any(
+        getattr(module, own, None) is not None
+        for own in ("_orig_mod", "_compiled_call_impl")
+    )
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The user's own module inside DataParallel, DDP and compiled wrappers."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and type(module).__name__ in (
+            "DistributedDataParallel",
+            "DataParallel",
+        ):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def streams(
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> list[Watched]:
+    """One stream an optimizer.
+
+    With one model, layers have the model's own names; with several, the key of the
+    model stands before them, as in "generator.0.weight".
+
+    Raises:
+        ValueError: a model has no parameters, or an optimizer holds none of theirs.
+    """
+    names: dict[int, str] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    modules: dict[str, nn.Module] = {}
+    for key, model in models.items():
+        prefix = f"{key}." if len(models) > 1 else ""
+        _check_parameters(key, model)
+        for name, weight in unwrapped(model).named_parameters():
+            names.setdefault(id(weight), prefix + name)
+            tensors.setdefault(names[id(weight)], weight)
+        for name, module in unwrapped(model).named_modules():
+            modules[(prefix + name).rstrip(".")] = module
+    held = {id(w) for o in optimizers.values() for w in weights_of(o)}
+    return [
+        _watched(
+            stream,
+            optimizer,
+            models=models,
+            names=names,
+            modules=modules,
+            unheld={n: w for n, w in tensors.items() if id(w) not in held},
+        )
+        for stream, optimizer in optimizers.items()
+    ]
+
+
+def weights_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    """All parameters of an optimizer, group by group."""
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def _check_parameters(key: str, model: nn.Module) -> None:
+    if next(model.parameters(), None) is None:
+        raise ValueError(
+            f"the model {key!r} ({type(model).__name__}) came without parameters; "
+            "expected a module with weights to train; pass the module that the "
+            "optimizer was made for"
+        )
+
+
+def _watched(
+    stream: str,
+    optimizer: torch.optim.Optimizer,
+    *,
+    models: Mapping[str, nn.Module],
+    names: Mapping[int, str],
+    modules: Mapping[str, nn.Module],
+    unheld: Mapping[str, torch.Tensor],
+) -> Watched:
+    """The part of the models that one optimizer trains."""
+    weights = list(weights_of(optimizer))
+    known = [w for w in weights if id(w) in names]
+    if not known:
+        raise ValueError(
+            f"the optimizer {stream!r} ({type(optimizer).__name__}, {len(weights)} "
+            "parameters) holds no parameter of the watched model "
+            f"({', '.join(type(m).__name__ for m in models.values())}); expected "
+            "optimizer and model to share parameters; make the optimizer from "
+            "model.parameters() of the same object that is watched"
+        )
+    labels = tuple(
+        names.get(id(w), f"{stream}.parameter{i}") for i, w in enumerate(weights)
+    )
+    roots = _roots_of(known, models)
+    prefixes = tuple(f"{key}." for key in roots) if len(models) > 1 else ("",)
+    own_modules = {n: m for n, m in modules.items() if f"{n}.".startswith(prefixes)}
+    leaves, unseen = _leaves(own_modules, roots, {id(w) for w in weights})
+    foreign = len(weights) - len(known)
+    if foreign:
+        unseen += (f"{foreign} parameters of the optimizer are in no watched model",)
+    return Watched(
+        name=stream,
+        optimizer=optimizer,
+        names=labels,
+        weights=tuple(weights),
+        roots=roots,
+        modules={n: m for n, m in own_modules.items() if n},
+        leaves=leaves,
+        unheld={n: w for n, w in unheld.items() if n.startswith(prefixes)},
+        unseen=unseen,
+    )
+
+
+def _roots_of(
+    weights: Sequence[torch.Tensor], models: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+    """The models that own some of these weights."""
+    wanted = {id(weight) for weight in weights}
+    return {
+        key: model
+        for key, model in models.items()
+        if any(id(weight) in wanted for weight in model.parameters())
+    }
+
+
+def _leaves(
+    modules: Mapping[str, nn.Module],
+    roots: Mapping[str, nn.Module],
+    held: set[int],
+) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
+    """Modules without children to sample, and sentences on what cannot be seen.
+
+    A module without weights belongs to the stream that trains its closest parent.
+    """
+    unseen: list[str] = []
+    inside: set[int] = set()
+    for key, root in roots.items():
+        if any(compiled(m) for m in root.modules()):
+            unseen.append(
+                f"activations of {key}: it runs through torch.compile, where hooks "
+                "would break the graph; gradients, weights and updates are recorded"
+            )
+            inside |= {id(m) for m in root.modules()}
+    found = {
+        name or "model": module
+        for name, module in modules.items()
+        if next(module.children(), None) is None
+        and id(module) not in inside
+        and _trained_here(name, modules, held)
+    }
+    return found, tuple(unseen)
+
+
+def _trained_here(name: str, modules: Mapping[str, nn.Module], held: set[int]) -> bool:
+    """Whether the closest module with weights, upwards, has one that is held."""
+    while True:
+        module = modules.get(name)
+        if module is not None:
+            weights = list(module.parameters())
+            if weights:
+                return any(id(w) in held for w in weights)
+        if not name:
+            return True
+        name = name.rpartition(".")[0]

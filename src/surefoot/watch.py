@@ -1,0 +1,339 @@
+"""Watch a live run: models and optimizers come in, a record and a diagnosis go out.
+
+Joins all stages: recorders on the optimizers, one record on disk, and a lookout
+that reads the record while it grows and speaks once for each thing that goes wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from surefoot.diagnosis.examine import examine
+from surefoot.lookout import Lookout
+from surefoot.probes.batch import target_statistics
+from surefoot.probes.recorder import Options, Recorder
+from surefoot.probes.streams import Watched, streams
+from surefoot.record.reader import RecordReader
+from surefoot.record.schema import run_path
+from surefoot.record.writer import RecordWriter
+from surefoot.types import Diagnosis, Event, Series
+
+OFF = ("0", "off", "false", "no")
+TARGETS_EVERY = 10
+
+Models = nn.Module | Mapping[str, nn.Module]
+Optimizers = torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer]
+Loss = torch.Tensor | float | Mapping[str, torch.Tensor | float]
+
+_log = logging.getLogger("surefoot")
+
+
+class SurefootWarning(UserWarning):
+    """Something was used in a way that costs speed or hides what is recorded."""
+
+
+def switched_off() -> bool:
+    """Whether the environment variable SUREFOOT says so (off, 0, false, no)."""
+    return os.environ.get("SUREFOOT", "").strip().lower() in OFF
+
+
+def spare_rank() -> int:
+    """This process's rank in a distributed run, 0 if there is none."""
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if ready else 0
+
+
+class Run:
+    """One run under watch: a record on disk, and what was found in it so far.
+
+    Made by `watch`. Use it as a context manager, or call `close` at the end; a run
+    that is neither closed nor left keeps all that was recorded.
+    """
+
+    def __init__(self, writer: RecordWriter | None) -> None:
+        self._writer = writer
+        self._recorders: dict[str, Recorder] = {}
+        self._lookout: Lookout | None = None
+        self._float_told = False
+
+    @property
+    def path(self) -> Path | None:
+        """The record on disk; None where nothing is recorded (switched off)."""
+        return None if self._writer is None else self._writer.path
+
+    @property
+    def streams(self) -> Mapping[str, Recorder]:
+        """The recorders of the run by the name of their stream."""
+        return self._recorders
+
+    def add(self, watched: Watched, options: Options, *, caught: bool = False) -> None:
+        """Record one more stream; `caught` if its losses are known before updates."""
+        if self._writer is None:
+            return
+        recorder = Recorder(watched, self._writer, options, losses_come_first=caught)
+        self._recorders[watched.name] = recorder
+        recorder.on_first_steps = self._put_facts
+        self._put_facts()
+
+    def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
+        """Read the record while it grows; `speak` once for each new diagnosis."""
+        if self._writer is not None and self._lookout is None:
+            self._lookout = Lookout(self._writer, speak)
+
+    def step(self, loss: Loss, batch: Any = None) -> None:
+        """Tell the loss of the update that was just made; call it after each.
+
+        Args:
+            loss: a tensor with one element, as it was given to `backward`; it is not
+                synchronised. With several optimizers, a mapping from the names of
+                their streams. Under gradient accumulation call this once for each
+                micro-batch: the losses of one update are averaged.
+            batch: what was trained on, for the statistics of its targets: a tensor,
+                `(inputs, targets)` or a mapping of tensors.
+
+        Raises:
+            TypeError: the loss is no tensor and no number.
+            ValueError: the loss has more than one element, or names no stream.
+        """
+        if self._writer is None:
+            return
+        for name, recorder in self._recorders.items():
+            value = loss.get(name) if isinstance(loss, Mapping) else loss
+            if value is None:
+                continue
+            with recorder.meter.measured():
+                self._tell(recorder, value, batch)
+        if isinstance(loss, Mapping) and not loss.keys() <= self._recorders.keys():
+            raise ValueError(
+                f"step() came with losses for {', '.join(loss)}; expected names of the "
+                f"watched streams: {', '.join(self._recorders)}; they are the keys of "
+                "the optimizers given to watch()"
+            )
+
+    def log(self, **metrics: float) -> None:
+        """Record numbers of your own, such as `run.log(held_out_accuracy=0.97)`."""
+        if self._writer is None:
+            return
+        first = next(iter(self._recorders.values()), None)
+        step = np.asarray([first.step if first is not None else 0], dtype=np.int64)
+        for name, value in metrics.items():
+            row = np.asarray([[float(value)]], dtype=np.float32)
+            stream = first.watched.name if first is not None else "main"
+            self._writer.append(Series("metric", (name,), step, row, stream))
+
+    def event(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Record that something happened at the present step."""
+        if self._writer is not None:
+            step = max((r.step for r in self._recorders.values()), default=0)
+            self._writer.event(Event(step, kind, body))
+
+    def diagnose(self) -> list[Diagnosis]:
+        """What is wrong so far, most confident first; empty when nothing is."""
+        if self._writer is None:
+            return []
+        self.flush()
+        with RecordReader(self._writer.path) as reader:
+            return examine(reader)
+
+    def flush(self) -> None:
+        """Bring everything recorded so far to the disk."""
+        if self._writer is None:
+            return
+        for recorder in self._recorders.values():
+            recorder.flush()
+        self._writer.flush()
+
+    def close(self, status: str = "finished", error: str = "") -> None:
+        """End the run: take all hooks off, write the rest; further calls do nothing.
+
+        `status` is "finished", "failed" or "interrupted".
+        """
+        if self._writer is None:
+            return
+        if self._lookout is not None:
+            self._lookout.stop()
+        for recorder in self._recorders.values():
+            recorder.close()
+        self._put_facts()
+        self.event("end", {"status": status, "error": error})
+        self._writer.close()
+        if self._writer.trouble is not None:
+            _log.warning(
+                "the record of this run is incomplete: %s", self._writer.trouble
+            )
+        self._recorders = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(*ending(error))
+
+    def _tell(self, recorder: Recorder, loss: Any, batch: Any) -> None:
+        """Check one loss and hand it to its recorder."""
+        tensor = self._checked(loss, recorder)
+        recorder.add_loss(tensor)
+        if batch is not None and recorder.step % TARGETS_EVERY == 1:
+            recorder.shield.run(
+                "targets",
+                lambda: [
+                    recorder.put(reading)
+                    for reading in target_statistics(recorder.step - 1, batch)
+                ],
+            )
+
+    def _checked(self, loss: Any, recorder: Recorder) -> torch.Tensor:
+        """The loss as a tensor with one element."""
+        at = f"step {recorder.step}, stream {recorder.watched.name!r}"
+        if isinstance(loss, (int, float)):
+            if not self._float_told:
+                self._float_told = True
+                warnings.warn(
+                    f"{at}: the loss came as a Python number; expected the tensor that "
+                    "backward was called on; pass the tensor itself, since .item() "
+                    "waits for the device at every step",
+                    SurefootWarning,
+                    stacklevel=4,
+                )
+            return torch.tensor(float(loss))
+        if not isinstance(loss, torch.Tensor):
+            raise TypeError(
+                f"{at}: the loss came as {type(loss).__name__}; expected a tensor with "
+                "one element; pass the loss that backward was called on"
+            )
+        if loss.numel() != 1:
+            raise ValueError(
+                f"{at}: the loss came with shape {tuple(loss.shape)}; expected one "
+                "element; reduce it with .mean() or .sum(), as backward needs it too"
+            )
+        return loss
+
+    def _put_facts(self) -> None:
+        """Write what is constant over each stream, as far as it is known."""
+        if self._writer is not None:
+            facts = {name: asdict(r.facts) for name, r in self._recorders.items()}
+            self._writer.put_meta("streams", facts)
+
+
+def ending(error: BaseException | None) -> tuple[str, str]:
+    """Status and message of a run that ended with this exception, or with none."""
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return "finished", ""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", "Ctrl-C"
+    return "failed", f"{type(error).__name__}: {error}"
+
+
+def open_run(folder: str | Path, name: str, about: Mapping[str, Any]) -> Run:
+    """A run with a fresh record and no streams yet.
+
+    On all ranks but the first of a distributed run, and when switched off by the
+    environment, nothing is recorded.
+
+    Raises:
+        RecordError: the folder cannot be made or written.
+    """
+    if switched_off() or spare_rank():
+        return Run(None)
+    now = datetime.now(UTC)
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    meta = {"created": now.isoformat(), "versions": versions, **about}
+    run = Run(RecordWriter(run_path(folder, name, now), meta))
+    run.event("start", {"versions": versions, **about})
+    return run
+
+
+def watch(
+    model: Models,
+    optimizer: Optimizers | Sequence[torch.optim.Optimizer],
+    *,
+    folder: str | Path = "surefoot-runs",
+    name: str = "",
+    options: Options | None = None,
+) -> Run:
+    """Watch a model while its optimizer trains it.
+
+    Args:
+        model: the module that is trained, or several by name.
+        optimizer: its optimizer, or several by name; each becomes a stream.
+        folder: where the record is written; made if absent.
+        name: name of the run; the model's class if empty.
+        options: how densely to record.
+
+    Returns:
+        The run: call `run.step(loss)` after each update, `run.close()` at the end.
+
+    Raises:
+        ValueError: a model without parameters, or an optimizer that holds none of
+            the model's.
+        RecordError: the folder cannot be made or written.
+
+    >>> import tempfile, torch, surefoot
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with surefoot.watch(model, optimizer, folder=tempfile.mkdtemp()) as run:
+    ...     for _ in range(5):
+    ...         loss = model(torch.ones(2, 3)).square().mean()
+    ...         optimizer.zero_grad(); loss.backward(); optimizer.step()
+    ...         run.step(loss)
+    ...     found = run.diagnose()
+    >>> found
+    []
+    """
+    models = dict(model) if isinstance(model, Mapping) else {"model": model}
+    optimizers = _named(optimizer)
+    found = streams(models, optimizers)
+    label = name or "-".join(type(m).__name__ for m in models.values())
+    about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}
+    run = open_run(folder, label, about)
+    for watched in found:
+        run.add(watched, options or Options())
+    run.look_out(_speak)
+    return run
+
+
+def _named(
+    optimizer: Optimizers | Sequence[torch.optim.Optimizer],
+) -> dict[str, torch.optim.Optimizer]:
+    """Optimizers by the name of their stream; a single one is called "main"."""
+    if isinstance(optimizer, Mapping):
+        return dict(optimizer)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return {"main": optimizer}
+    if isinstance(optimizer, Sequence) and len(optimizer) > 0:
+        return {f"optimizer{i}": one for i, one in enumerate(optimizer)}
+    raise TypeError(
+        f"the optimizer came as {type(optimizer).__name__}; expected a "
+        "torch.optim.Optimizer, a list or a mapping of them; pass the object whose "
+        "step() trains the model"
+    )
+
+
+def _speak(diagnosis: Diagnosis) -> None:
+    """Say one alarm through the log, where the user's own settings apply."""
+    _log.warning(
+        "%s in %s since step %d: %s",
+        diagnosis.cause,
+        diagnosis.layer,
+        diagnosis.onset,
+        diagnosis.about,
+    )
