@@ -1,0 +1,60 @@
+"""JSON of one stream comes in, `Facts` go out; what is missing or odd stays empty.
+
+Records outlive versions, so nothing here raises over an unknown or absent key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from surefoot.types import Facts, Module, Parameter
+
+
+def facts_in(stream: str, body: Any) -> Facts:
+    """The facts of a stream from its JSON in `meta["streams"]`.
+
+    >>> facts_in("main", {"optimizer": "SGD", "new": 1}).optimizer
+    'SGD'
+    """
+    told = _object(body)
+    return Facts(
+        stream=stream,
+        model=_text(told, "model"),
+        optimizer=_text(told, "optimizer"),
+        options=dict(_object(told.get("options"))),
+        parameters=tuple(_parameter(one) for one in _objects(told, "parameters")),
+        modules=tuple(
+            Module(_text(one, "name"), _text(one, "kind"))
+            for one in _objects(told, "modules")
+        ),
+        unseen=tuple(str(one) for one in _list(told, "unseen")),
+    )
+
+
+def _parameter(told: Mapping[str, Any]) -> Parameter:
+    size = told.get("size")
+    return Parameter(
+        name=_text(told, "name"),
+        module=_text(told, "module"),
+        size=int(size) if isinstance(size, int | float) else 0,
+        held=bool(told.get("held", True)),
+        trainable=bool(told.get("trainable", True)),
+    )
+
+
+def _objects(told: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    return [_object(one) for one in _list(told, key) if isinstance(one, Mapping)]
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
+
+
+def _list(told: Mapping[str, Any], key: str) -> list[Any]:
+    value = told.get(key)
+    return cast(list[Any], value) if isinstance(value, list) else []
+
+
+def _text(told: Mapping[str, Any], key: str) -> str:
+    return str(told.get(key, ""))

@@ -1,0 +1,184 @@
+"""A path comes in, an open and checked connection to its rows goes out, read-only.
+
+Nothing here changes the record or what lies beside it. A record whose journal
+cannot be replayed where it lies is read from a copy in memory or a temporary
+folder; a damaged one from the rows that `salvage` finds whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from surefoot.record import schema
+from surefoot.record.salvage import salvaged
+from surefoot.record.schema import FORMAT_VERSION, SUFFIX, RecordError
+
+MAGIC = b"SQLite format 3\0"
+"""The first 16 bytes of a SQLite file (sqlite.org/fileformat.html#magic)."""
+
+TABLES = ("meta", "channel", "event", "chunk")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from; `damage` says what is wrong with the file, if anything."""
+
+    connection: sqlite3.Connection
+    damage: str | None = None
+
+
+def opened(path: Path) -> Source:
+    """Open the record at `path`, whatever state it is in.
+
+    Raises:
+        RecordError: there is no record, or nothing in it can be read.
+    """
+    problem = _header_problem(path)
+    if problem is None:
+        for way in (_live, _aside, _frozen):
+            with contextlib.suppress(sqlite3.Error, OSError):
+                return Source(_checked(way(path)))
+        problem = "its tables cannot be read"
+    return rescued(path, problem)
+
+
+def rescued(path: Path, problem: str) -> Source:
+    """What is still whole in the damaged record at `path`, in memory.
+
+    Raises:
+        RecordError: nothing is.
+    """
+    try:
+        connection, found = salvaged(path)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error})") from error
+    if not found:
+        raise RecordError(
+            f"{path} is damaged ({problem}) and nothing in it can be read; expected "
+            "a Surefoot record; restore it from a copy, or record the run again"
+        )
+    return Source(
+        connection, f"{path} is damaged ({problem}); {found} rows in it are whole"
+    )
+
+
+# --- what is at the path ----------------------------------------------------------
+
+
+def _header_problem(path: Path) -> str | None:
+    """What is wrong with the first 100 bytes of a damaged record; None: nothing.
+
+    Raises:
+        RecordError: it is no record at all, or one of a newer format.
+    """
+    head = _head(path)
+    expected = "expected a file that a run of surefoot wrote (*.surefoot)"
+    if not head:
+        raise RecordError(
+            f"{path} is empty; {expected}; the run was ended before it wrote "
+            "anything, or the disk was full"
+        )
+    if head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+        version = int.from_bytes(head[60:64], "big")
+        if version > FORMAT_VERSION and head.startswith(MAGIC):
+            raise _too_new(path, version)
+    if head.startswith(MAGIC) and len(head) == 100:
+        if head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+            return None
+        if path.suffix != SUFFIX:
+            raise RecordError(f"{path} is a SQLite file of another program; {expected}")
+    elif path.suffix != SUFFIX:
+        raise RecordError(f"{path} is not a record; {expected}")
+    return "its header is not that of a record"
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(100)
+    except FileNotFoundError as error:
+        raise RecordError(
+            f"there is no record at {path}; expected the path of a *.surefoot file; "
+            "`surefoot runs` lists the ones there are"
+        ) from error
+    except IsADirectoryError as error:
+        raise RecordError(
+            f"{path} is a folder; expected one *.surefoot file; "
+            "`surefoot runs` lists the ones in a folder"
+        ) from error
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be read ({error.strerror}); expected a readable file; "
+            "check its permissions"
+        ) from error
+
+
+def _too_new(path: Path, version: int) -> RecordError:
+    needed = "a newer version"
+    with contextlib.suppress(sqlite3.Error, OSError), _live(path) as connection:
+        row = connection.execute(
+            "SELECT json FROM meta WHERE key='surefoot'"
+        ).fetchone()
+        needed = f"version {str(row[0]).strip(chr(34))} or newer"
+    return RecordError(
+        f"{path} is in record format {version}; this surefoot reads formats up to "
+        f"{FORMAT_VERSION}; install {needed}: pip install -U surefoot"
+    )
+
+
+# --- ways to open it --------------------------------------------------------------
+
+
+def _live(path: Path) -> sqlite3.Connection:
+    """Where it lies, beside a process that may be writing it."""
+    return _connected(path, "mode=ro")
+
+
+def _frozen(path: Path) -> sqlite3.Connection:
+    """Where it lies, without journal or locks: a record in a read-only folder."""
+    return _connected(path, "mode=ro&immutable=1")
+
+
+def _aside(path: Path) -> sqlite3.Connection:
+    """A copy in memory, journal replayed: one that may not be written beside."""
+    journals = [Path(f"{path}{end}") for end in ("-wal", "-journal")]
+    journals = [one for one in journals if one.is_file() and one.stat().st_size]
+    if not journals:
+        raise FileNotFoundError(f"{path} has no journal")
+    with tempfile.TemporaryDirectory(prefix="surefoot-") as folder:
+        copy = Path(folder) / path.name
+        for one in (path, *journals):
+            shutil.copyfile(one, copy.with_name(one.name))
+        memory = sqlite3.connect(
+            ":memory:", check_same_thread=False, isolation_level=None
+        )
+        with contextlib.closing(_connected(copy, "mode=rw")) as connection:
+            connection.backup(memory)
+    return memory
+
+
+def _connected(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{Path(os.path.abspath(path)).as_uri()}?{options}",
+        uri=True,
+        timeout=schema.BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, if all tables can be looked at; closed otherwise."""
+    try:
+        for table in TABLES:
+            connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
