@@ -81,7 +81,7 @@ class RecordReader:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What was written with `RecordWriter(meta=…)` and `put_meta`, as JSON values."""
+        """What the writer was given as `meta` and by `put_meta`: JSON values."""
         found = self._texts("meta")
         return {
             key: json.loads(text)
@@ -294,11 +294,8 @@ class RecordReader:
 
 
 def _between(series: Series, start: int | None, stop: int | None) -> Series:
-    low = 0 if start is None else int(np.searchsorted(series.steps, start))
-    high = (
-        len(series.steps) if stop is None else int(np.searchsorted(series.steps, stop))
-    )
-    if (low, high) == (0, len(series.steps)):
-        return series
-    high = max(low, high)
-    return replace(series, steps=series.steps[low:high], values=series.values[low:high])
+    steps = series.steps
+    low = 0 if start is None else int(np.searchsorted(steps, start))
+    high = len(steps) if stop is None else int(np.searchsorted(steps, stop))
+    part = slice(low, max(low, high))
+    return replace(series, steps=steps[part], values=series.values[part])

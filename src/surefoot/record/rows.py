@@ -89,7 +89,9 @@ def event_row(number: int, step: int, stream: str, kind: str, body: str) -> Row:
 
 
 def whole(table: str, row: Row) -> bool:
-    """Whether a row of `meta`, `channel` or `event` is as it was written."""
+    """Whether a row of that table is as it was written."""
+    if table == "chunk":
+        return chunk_whole(row)
     return crc_of(table, *row[:-1]) == row[-1]
 
 

@@ -81,9 +81,7 @@ def _whole_rows(pages: _Pages) -> Iterator[tuple[str, rows.Row]]:
     for number in range(1, len(pages) + 1):
         for row in _leaf_rows(pages, number):
             table = COLUMNS.get(len(row))
-            if (table == "chunk" and rows.chunk_whole(row)) or (
-                table in ("meta", "channel", "event") and rows.whole(table, row)
-            ):
+            if table is not None and rows.whole(table, row):
                 yield table, row
 
 

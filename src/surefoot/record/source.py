@@ -121,11 +121,12 @@ def _head(path: Path) -> bytes:
 
 def _too_new(path: Path, version: int) -> RecordError:
     needed = "a newer version"
-    with contextlib.suppress(sqlite3.Error, OSError), _live(path) as connection:
-        row = connection.execute(
-            "SELECT json FROM meta WHERE key='surefoot'"
-        ).fetchone()
-        needed = f"version {str(row[0]).strip(chr(34))} or newer"
+    query = "SELECT json FROM meta WHERE key = 'surefoot'"
+    with (
+        contextlib.suppress(sqlite3.Error, OSError, TypeError),
+        contextlib.closing(_live(path)) as connection,
+    ):
+        needed = f"version {connection.execute(query).fetchone()[0]} or newer"
     return RecordError(
         f"{path} is in record format {version}; this surefoot reads formats up to "
         f"{FORMAT_VERSION}; install {needed}: pip install -U surefoot"
