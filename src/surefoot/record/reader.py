@@ -86,7 +86,7 @@ class RecordReader:
         return {
             key: json.loads(text)
             for _, key, text, _ in found
-            if not key.startswith(rows.CHANNEL_KEY)
+            if not key.startswith(rows.CHANNEL_KEY) and key != rows.SEAL_KEY
         }
 
     def facts(self) -> dict[str, Facts]:
@@ -133,11 +133,13 @@ class RecordReader:
         """Whether there is any reading of that quantity."""
         return quantity in self.quantities(stream)
 
-    def last_step(self, stream: str = "main") -> int | None:
-        """The last step with a reading; None before the first."""
+    def last_step(
+        self, stream: str = "main", quantity: str | None = None
+    ) -> int | None:
+        """The last step with a reading, of all quantities or one; None if none."""
         found: list[int] = []
         for one in self._channels():
-            if one.stream == stream:
+            if one.stream == stream and quantity in (None, one.quantity):
                 low, high = (rows.chunk_number(one.number + k, 0) for k in (0, 1))
                 last = self._fetched(
                     "SELECT last FROM chunk WHERE id >= ? AND id < ? "
@@ -225,8 +227,10 @@ class RecordReader:
     def _readings(
         self, channel: _Channel, start: int | None, stop: int | None
     ) -> Iterator[tuple[Steps, Floats]]:
+        # Before the first block: a live record may be closed while we read.
+        sealed = self._seal().get("chunk", {}).get(str(channel.number))
         after = rows.chunk_number(channel.number, 0) - 1
-        while found := self._batch(channel, after, start, stop):
+        while found := self._batch(channel, after, start, stop, sealed=sealed):
             after = found[-1][0]
             for row in found:
                 readings = rows.readings_in(row, len(channel.layers))
@@ -234,7 +238,13 @@ class RecordReader:
                     yield readings
 
     def _batch(
-        self, channel: _Channel, after: int, start: int | None, stop: int | None
+        self,
+        channel: _Channel,
+        after: int,
+        start: int | None,
+        stop: int | None,
+        *,
+        sealed: int | None,
     ) -> list[rows.Row]:
         """The next rows of a channel that are whole and touch the range."""
         asked = (
@@ -251,7 +261,8 @@ class RecordReader:
         found = self._fetched(*asked)
         if self.damage is None:
             everything = start is None and stop is None
-            if everything and found and found[-1][0] != after + len(found):
+            end = None if sealed is None else rows.chunk_number(channel.number, sealed)
+            if everything and _gap(after, found, end):
                 found = self._rescued("blocks are missing", *asked)
             elif not all(map(rows.chunk_whole, found)):
                 found = self._rescued("a block fails its checksum", *asked)
@@ -260,20 +271,28 @@ class RecordReader:
     def _texts(self, table: str) -> list[rows.Row]:
         """All whole rows of `meta`, `channel` or `event`, in written order."""
         asked = f"SELECT * FROM {table} ORDER BY id"
+        sealed = None if table == "meta" else self._seal().get(table)
         found = self._fetched(asked)
         if self.damage is None:
             if not all(rows.whole(table, row) for row in found):
                 found = self._rescued(f"a row of {table} fails its checksum", asked)
-            elif found and found[-1][0] != len(found):
+            elif len(found) != (sealed or (found[-1][0] if found else 0)):
                 found = self._rescued(f"rows of {table} are missing", asked)
         return found
+
+    def _seal(self) -> dict[str, Any]:
+        """How many rows a closed record has; empty before it was closed."""
+        for _, key, text, _ in reversed(self._texts("meta")):
+            if key == rows.SEAL_KEY:
+                return json.loads(text)
+        return {}
 
     def _fetched(self, query: str, values: tuple[int, ...] = ()) -> list[rows.Row]:
         try:
             return self._source.connection.execute(query, values).fetchall()
         except sqlite3.ProgrammingError as error:
             raise RecordError(
-                f"{self.path}: this reader was closed; open it again"
+                f"{self.path}: this reader was closed; open a new one"
             ) from error
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 255 in _BUSY:
@@ -291,6 +310,14 @@ class RecordReader:
         broken, self._source = self._source, source.rescued(self.path, problem)
         broken.connection.close()
         return self._fetched(query, values)
+
+
+def _gap(after: int, found: list[rows.Row], end: int | None) -> bool:
+    """Whether rows are missing among those found, or between the last and `end`."""
+    last = after + len(found)
+    if found and found[-1][0] != last:
+        return True
+    return end is not None and len(found) < _BATCH_ROWS and last != end - 1
 
 
 def _between(series: Series, start: int | None, stop: int | None) -> Series:

@@ -23,6 +23,10 @@ CHANNEL_KEY = "channel "
 """Keys of `meta` that repeat a row of `channel`: on another page, so that one broken
 page does not leave readings without a name."""
 
+SEAL_KEY = "sealed"
+"""Key of `meta` that a closed record ends with: how many rows it has, so that a
+missing end is noticed. An object of tables and, by channel number, `chunk`."""
+
 
 def crc_of(*parts: object) -> int:
     """CRC-32 of the parts, each as text, with lengths, so that none can shift."""

@@ -67,7 +67,7 @@ def run_path(folder: str | Path, name: str, now: datetime) -> Path:
     folder. The four digits come from the operating system's randomness, never from
     a seeded generator.
 
-    >>> run_path("runs", "my net/1", datetime(2026, 1, 2, 3, 4, 5)).name[:-13]
+    >>> run_path("runs", "my net/1", datetime(2026, 1, 2, 3, 4, 5)).name[:-14]
     'my_net_1-20260102-030405'
     """
     stem = re.sub(r"[^\w.\-]+", "_", name).strip("._")[:100] or "run"

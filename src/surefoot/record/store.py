@@ -106,7 +106,9 @@ class Store:
         )
 
     def close(self) -> None:
-        """Leave one plain file behind: no journal beside it, if nobody reads it now."""
+        """Seal it; leave one plain file, no journal beside it, if nobody reads it."""
+        with contextlib.suppress(StoreError):
+            self.commit([Meta(rows.SEAL_KEY, self._seal())])
         connection = self.connection
         if connection is None:
             return
@@ -116,6 +118,11 @@ class Store:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 connection.execute("PRAGMA journal_mode=DELETE")
         self._disconnect()
+
+    def _seal(self) -> str:
+        numbers = self._numbers
+        sealed = {"event": numbers.events, "channel": len(numbers.channels)}
+        return rows.encoded({**sealed, "chunk": numbers.sequences})
 
     # --- the file ---------------------------------------------------------------
 

@@ -1,0 +1,81 @@
+"""Long series come in, few points that keep every extreme go out.
+
+Bins are powers of two of steps, at fixed places, so that a growing run does not
+shift what was already drawn, and a spike of one step survives any reduction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from surefoot.types import Floats, Steps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollup:
+    """What n bins of `width` steps hold; arrays but `steps` are shaped like the values.
+
+    `steps` `[n]` is the first recorded step in each bin. `low` and `high` are the
+    extremes, infinities included and NaN left out (NaN if there is nothing else);
+    `mean` is over the finite readings, NaN if there are none. `broken` tells whether
+    any reading in the bin is NaN or infinite.
+    """
+
+    steps: Steps
+    low: Floats
+    high: Floats
+    mean: Floats
+    broken: npt.NDArray[np.bool_]
+    width: int
+
+
+def rollup(values: Floats, steps: Steps, bins: int) -> Rollup:
+    """Minimum, maximum and mean of `values` on at most `bins` bins.
+
+    Args:
+        values: Readings, shape `[n]` or `[n, L]`.
+        steps: Their steps, strictly increasing, shape `[n]`.
+        bins: How many points may come out, at least 2.
+
+    Raises:
+        ValueError: fewer than 2 bins, or shapes that do not agree.
+
+    >>> loss = np.ones(1000, np.float32); loss[517] = 90
+    >>> float(rollup(loss, np.arange(1000), 20).high.max())
+    90.0
+    """
+    if bins < 2:
+        raise ValueError(f"bins is {bins}; expected at least 2; ask for more points")
+    if len(values) != len(steps):
+        raise ValueError(
+            f"{len(values)} values came with {len(steps)} steps; expected one row of "
+            "values a step; pass both of the same series"
+        )
+    width = _width(steps, bins)
+    if not len(steps):
+        return Rollup(steps, values, values, values, np.isnan(values), width)
+    starts = np.flatnonzero(np.diff(steps // width, prepend=steps[0] // width - 1))
+    finite = np.isfinite(values)
+    total = np.add.reduceat(np.where(finite, values, 0), starts, dtype=np.float64)
+    count = np.add.reduceat(finite, starts, dtype=np.int64)
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return Rollup(
+        steps=steps[starts],
+        low=np.fmin.reduceat(values, starts),
+        high=np.fmax.reduceat(values, starts),
+        mean=mean.astype(np.float32),
+        broken=np.logical_or.reduceat(~finite, starts),
+        width=width,
+    )
+
+
+def _width(steps: Steps, bins: int) -> int:
+    """The smallest power of two of steps that makes at most `bins` bins."""
+    width = 1
+    while 1 + np.count_nonzero(np.diff(steps // width)) > bins:
+        width *= 2
+    return width
