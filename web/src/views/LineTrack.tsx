@@ -1,0 +1,88 @@
+// One line chart of the strip: a panel in, a chart with its readings out.
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import { columns, options } from "../chart";
+import type { LinePanel } from "../data";
+import { palette } from "../theme";
+import { Readings } from "./Readings";
+import type { Shared } from "./Tracks";
+import { AXIS, useWidth } from "./useWidth";
+
+interface Props {
+  name: string;
+  panel: LinePanel;
+  shared: Shared;
+  height: number;
+  axis?: boolean;
+  faint?: Set<number>;
+  title?: preact.ComponentChildren;
+}
+
+const NONE = new Set<number>();
+
+export function LineTrack({ name, panel, shared, height, axis = false, faint = NONE, title }: Props) {
+  const frame = useRef<HTMLDivElement>(null);
+  useChart(frame, { panel, shared, height: height + (axis ? 26 : 0), axis, faint });
+  return (
+    <div class="track line" data-view={name}>
+      <div class="title">
+        <h3>{title ?? panel.title}</h3>
+        {panel.unit && <span class="unit">{panel.unit}</span>}
+        {panel.log && <span class="unit">log scale</span>}
+      </div>
+      <div class="chart" ref={frame} role="img" aria-label={spoken(panel)} />
+      <Readings panel={panel} faint={faint} shared={shared} />
+    </div>
+  );
+}
+
+interface Chart {
+  panel: LinePanel;
+  shared: Shared;
+  height: number;
+  axis: boolean;
+  faint: Set<number>;
+}
+
+/** Keeps a uPlot chart in step with the shared range, pointer and theme. */
+function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
+  const { panel, shared, height, axis, faint } = chart;
+  const width = useWidth(frame);
+  const plot = useRef<uPlot | null>(null);
+  const now = useRef(shared);
+  now.current = shared;
+  useLayoutEffect(() => {
+    const target = frame.current;
+    if (!target || width < 80) return undefined;
+    let following = false;
+    const drawn = new uPlot(
+      options({
+        panel, faint, colours: palette(), onset: shared.onset,
+        size: { width, height, axis: AXIS, showSteps: axis },
+        range: () => now.current.range,
+        onZoom: (range) => now.current.zoom(range),
+        onPoint: (step) => { if (!following) now.current.pointer.move(step); },
+      }),
+      columns(panel),
+      target,
+    );
+    const whole = (): void => now.current.zoom(now.current.whole);
+    drawn.over.addEventListener("dblclick", whole);
+    plot.current = drawn;
+    const stop = shared.pointer.follow((place) => {
+      following = true;
+      const left = place.step === null ? -10 : drawn.valToPos(place.step, "x");
+      if (!drawn.over.matches(":hover")) drawn.setCursor({ left, top: place.step === null ? -10 : 1 }, false);
+      following = false;
+    });
+    return () => { stop(); drawn.destroy(); };
+  }, [frame, panel, width, height, axis, faint, shared.theme, shared.pointer, shared.onset]);
+  useEffect(() => {
+    plot.current?.setScale("x", { min: shared.range[0], max: shared.range[1] });
+  }, [shared.range]);
+}
+
+function spoken(panel: LinePanel): string {
+  const marks = panel.marks.map((mark) => `${mark.label} at step ${mark.step ?? "unknown"}`);
+  return [`${panel.title} over steps ${panel.x[0] ?? 0} to ${panel.x.at(-1) ?? 0}`, ...marks].join("; ");
+}

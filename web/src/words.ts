@@ -1,0 +1,116 @@
+// Sentences: record values in, plain words out.
+import type { Change, Diagnosis, Prescription, Run, RunEvent, Severity } from "./data";
+import { number, step } from "./format";
+
+const ORDER: Severity[] = ["critical", "warning", "info"];
+
+export function severityOf(diagnosis: Diagnosis): Severity {
+  const found = diagnosis.findings.map((finding) => finding.severity);
+  return ORDER.find((severity) => found.includes(severity)) ?? "warning";
+}
+
+export function spaced(name: string): string {
+  return name.replaceAll("_", " ");
+}
+
+export function sentence(text: string): string {
+  const words = spaced(text);
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+export function place(layer: string): string {
+  return layer === "run" || layer === "" ? "the whole run" : layer;
+}
+
+export function certainty(diagnosis: Diagnosis): string {
+  if (!diagnosis.confirmed) return "unconfirmed: one signal alone";
+  if (diagnosis.confidence >= 0.85) return "strong evidence";
+  if (diagnosis.confidence >= 0.6) return "good evidence";
+  return "weak evidence";
+}
+
+export function status(run: Run): { label: string; kind: string } {
+  if (run.status === "finished") return { label: "finished", kind: "calm" };
+  if (run.status === "failed") return { label: "failed", kind: "alarm" };
+  if (run.status === "interrupted") return { label: "interrupted", kind: "alert" };
+  return { label: "no end recorded", kind: "quiet" };
+}
+
+export function change(one: Change): string {
+  const amount = typeof one.amount === "number" ? number(one.amount) : one.amount;
+  const where = one.layers.length ? ` in ${one.layers.join(", ")}` : "";
+  const knob = spaced(one.knob);
+  if (one.op === "scale") return `${knob} × ${amount}${where}`;
+  if (one.op === "set") return `${knob} → ${amount}${where}`;
+  if (one.op === "add") return `${knob} + ${amount}${where}`;
+  return `${knob}: ${spaced(one.op)} ${amount}${where}`;
+}
+
+export function advice(prescription: Prescription): string {
+  return prescription.advice || prescription.changes.map(change).join("; ");
+}
+
+/** One line for one event; unknown kinds list what their body holds. */
+export function describe(event: RunEvent): string {
+  const body = event.body;
+  const text = (key: string): string => plain(body[key]);
+  switch (event.kind) {
+    case "start":
+      return `Run started: ${[text("script"), ...list(body["argv"])].join(" ")}`;
+    case "end":
+      return `Run ${text("status")}${body["error"] ? `: ${text("error")}` : ""}`;
+    case "nonfinite":
+      return nonfinite(event);
+    case "probe_off":
+      return `Probe ${text("probe")} switched off: ${text("error")}`;
+    case "skipped_step":
+      return `Update skipped: ${text("reason")}`;
+    case "change":
+      return `${sentence(text("knob"))} changed from ${text("before")} to ${text("after")}: ${text("why")}`;
+    case "finding":
+      return `Alarm: ${spaced(text("signature"))} in ${place(text("layer"))}`;
+    case "note":
+      return text("text");
+    case "verdict":
+      return `Remedy tried: ${verdictRemedy(body)}`;
+    default:
+      return Object.keys(body)
+        .map((key) => `${spaced(key)} ${text(key)}`)
+        .join(", ");
+  }
+}
+
+function nonfinite(event: RunEvent): string {
+  const body = event.body;
+  const where = plain(body["module"]) || "an unknown module";
+  const from = body["operation"] ? ` by ${plain(body["operation"])}` : "";
+  const line = body["line"] ? ` at ${plain(body["line"])}` : "";
+  const pass = body["direction"] ? `, ${plain(body["direction"])} pass` : "";
+  const doubt = body["certain"] === false ? " (not certain)" : "";
+  return `First non-finite value in ${where}${from}${line}${pass}${doubt}`;
+}
+
+function verdictRemedy(body: Record<string, unknown>): string {
+  const prescription = body["prescription"];
+  if (prescription && typeof prescription === "object" && "remedy" in prescription) {
+    return spaced(plain(prescription.remedy));
+  }
+  return "a remedy";
+}
+
+export function plain(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "number") return number(value);
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.map(plain).join(", ");
+  return JSON.stringify(value);
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(plain) : [];
+}
+
+export function steps(count: number): string {
+  return count === 1 ? "1 step" : `${step(count)} steps`;
+}
