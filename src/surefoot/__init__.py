@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from surefoot.probes.recorder import Options
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
-    from surefoot.watch import Run, SurefootWarning, log, watch
+    from surefoot.watch import Run, SurefootWarning, watch
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,6 @@ _HOMES = {
     "Run": "surefoot.watch",
     "SurefootWarning": "surefoot.watch",
     "examine": "surefoot.diagnosis.examine",
-    "log": "surefoot.watch",
     "watch": "surefoot.watch",
 }
 
@@ -36,7 +35,6 @@ __all__ = [
     "Run",
     "SurefootWarning",
     "examine",
-    "log",
     "watch",
 ]
 

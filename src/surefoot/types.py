@@ -49,15 +49,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One row of one quantity, spanning all its layers; `values` stay on the device.
+    """One row of one quantity, spanning all its layers.
 
-    `values` has shape `[len(layers)]` and dtype float32.
+    `values` has shape `[len(layers)]`: a float32 tensor that stays on its device, or
+    plain numbers that were on the host in the first place.
     """
 
     step: int
     quantity: str
     layers: tuple[str, ...]
-    values: torch.Tensor
+    values: torch.Tensor | Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)

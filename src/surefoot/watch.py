@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -69,6 +70,8 @@ class Run:
         self._recorders: dict[str, Recorder] = {}
         self._lookout: Lookout | None = None
         self._float_told = False
+        self.losses: dict[str, Series] = {}
+        """The last block of losses of each stream."""
 
     @property
     def path(self) -> Path | None:
@@ -80,14 +83,38 @@ class Run:
         """The recorders of the run by the name of their stream."""
         return self._recorders
 
-    def add(self, watched: Watched, options: Options, *, caught: bool = False) -> None:
-        """Record one more stream; `caught` if its losses are known before updates."""
+    def add(
+        self,
+        find: Callable[[], Watched],
+        options: Options,
+        *,
+        caught: Callable[[], list[torch.Tensor]] | None = None,
+    ) -> None:
+        """Record one more stream; `caught` gives its losses where they are caught.
+
+        `find` says what to watch. It is asked again when the optimizer is given new
+        parameters: the stream goes on with them.
+        """
         if self._writer is None:
             return
-        recorder = Recorder(watched, self._writer, options, losses_come_first=caught)
+        watched = find()
+        old = self._recorders.get(watched.name)
+        first = old.step if old is not None else 0
+        recorder = Recorder(watched, self, options, caught=caught, first_step=first)
         self._recorders[watched.name] = recorder
-        recorder.on_first_steps = self._put_facts
+        if old is not None:
+            old.close()
+
+        recorder.on_first_step = self._put_facts
+        recorder.on_new_parameters = lambda: self.add(find, options, caught=caught)
         self._put_facts()
+
+    def append(self, series: Series) -> None:
+        """Take a block of readings from a recorder."""
+        if series.quantity == "loss":
+            self.losses[series.stream] = series
+        if self._writer is not None:
+            self._writer.append(series)
 
     def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
         """Read the record while it grows; `speak` once for each new diagnosis."""
@@ -115,7 +142,7 @@ class Run:
             value = loss.get(name) if isinstance(loss, Mapping) else loss
             if value is None:
                 continue
-            with recorder.meter.measured():
+            with recorder.meter:
                 self._tell(recorder, value, batch)
         if isinstance(loss, Mapping) and not loss.keys() <= self._recorders.keys():
             raise ValueError(
@@ -135,11 +162,15 @@ class Run:
             stream = first.watched.name if first is not None else "main"
             self._writer.append(Series("metric", (name,), step, row, stream))
 
-    def event(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Record that something happened at the present step."""
+    def event(self, event: Event) -> None:
+        """Record that something happened."""
         if self._writer is not None:
-            step = max((r.step for r in self._recorders.values()), default=0)
-            self._writer.event(Event(step, kind, body))
+            self._writer.event(event)
+
+    @property
+    def last_step(self) -> int:
+        """Updates made so far, in the stream that made most."""
+        return max((r.step for r in self._recorders.values()), default=0)
 
     def diagnose(self) -> list[Diagnosis]:
         """What is wrong so far, most confident first; empty when nothing is."""
@@ -169,7 +200,7 @@ class Run:
         for recorder in self._recorders.values():
             recorder.close()
         self._put_facts()
-        self.event("end", {"status": status, "error": error})
+        self.event(Event(self.last_step, "end", {"status": status, "error": error}))
         self._writer.close()
         if self._writer.trouble is not None:
             _log.warning(
@@ -258,7 +289,7 @@ def open_run(folder: str | Path, name: str, about: Mapping[str, Any]) -> Run:
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     meta = {"created": now.isoformat(), "versions": versions, **about}
     run = Run(RecordWriter(run_path(folder, name, now), meta))
-    run.event("start", {"versions": versions, **about})
+    run.event(Event(0, "start", {"versions": versions, **about}))
     return run
 
 
@@ -301,19 +332,26 @@ def watch(
     """
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
     optimizers = _named(optimizer)
-    found = streams(models, optimizers)
+    streams(models, optimizers)  # raises before a record is made
     label = name or "-".join(type(m).__name__ for m in models.values())
     about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}
     run = open_run(folder, label, about)
-    for watched in found:
-        run.add(watched, options or Options())
+    for stream in optimizers:
+        run.add(partial(stream_named, stream, models, optimizers), options or Options())
     run.look_out(_speak)
     return run
 
 
-def _named(
-    optimizer: Optimizers | Sequence[torch.optim.Optimizer],
-) -> dict[str, torch.optim.Optimizer]:
+def stream_named(
+    name: str,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> Watched:
+    """One of the streams of some models and optimizers."""
+    return next(one for one in streams(models, optimizers) if one.name == name)
+
+
+def _named(optimizer: Any) -> dict[str, torch.optim.Optimizer]:
     """Optimizers by the name of their stream; a single one is called "main"."""
     if isinstance(optimizer, Mapping):
         return dict(optimizer)

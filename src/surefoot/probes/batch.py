@@ -5,33 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from surefoot.probes.activations import first_tensor
 from surefoot.probes.sampling import COUNT, sample
-from surefoot.types import RUN, Moment, Reading
+from surefoot.types import RUN, Moment, Reading, Series
+
+SAMPLE = "input_sample"
+"""Samples on their way to the flush; statistics of them are recorded, not they."""
+_ELEMENTS = tuple(str(i) for i in range(COUNT))
 
 
-def input_statistics(moment: Moment) -> list[Reading]:
-    """Rows of the batch, and mean, deviation and largest magnitude of its inputs.
+def inputs(moment: Moment) -> list[Reading]:
+    """Rows of the batch and a sample of its inputs, about 4,096 elements.
 
     `moment.batch` is what the model was called with. Integer inputs (tokens) have
-    a batch size only.
+    a batch size only. The statistics of the samples are taken together at the next
+    flush: see `finished`.
     """
     parts = tensors(moment.batch)
     if not parts:
         return []
-    size = torch.tensor([float(parts[0].shape[0])], device=parts[0].device)
-    readings = [Reading(moment.step, "batch_size", RUN, size)]
-    inputs = first_tensor(parts[0])
-    if inputs is None:
-        return readings
-    deviation, mean, largest = _statistics(inputs)
+    readings = [Reading(moment.step, "batch_size", RUN, (float(parts[0].shape[0]),))]
+    seen = first_tensor(parts[0])
+    if seen is not None:
+        row = torch.empty(COUNT, device=seen.device)
+        sample(seen, row)
+        readings.append(Reading(moment.step, SAMPLE, _ELEMENTS, row))
+    return readings
+
+
+def finished(series: Series) -> list[Series]:
+    """What is recorded of a block: samples become statistics, the rest stays.
+
+    A block of samples has shape `[n, 4096]`; mean, deviation and largest magnitude
+    of each row come out as three series of one layer.
+    """
+    if series.quantity != SAMPLE:
+        return [series]
+    values = series.values
+    statistics = {
+        "input_mean": values.mean(1),
+        "input_std": values.std(1),
+        "input_absmax": np.abs(values).max(1),
+    }
     return [
-        *readings,
-        Reading(moment.step, "input_mean", RUN, mean),
-        Reading(moment.step, "input_std", RUN, deviation),
-        Reading(moment.step, "input_absmax", RUN, largest),
+        Series(name, RUN, series.steps, column[:, None], series.stream)
+        for name, column in statistics.items()
     ]
 
 
@@ -40,7 +61,9 @@ def target_statistics(step: int, batch: Any) -> list[Reading]:
     parts = tensors(batch)
     if len(parts) < 2 or parts[1].numel() < 2:
         return []
-    deviation, mean, _ = _statistics(parts[1].detach().float())
+    row = torch.empty((1, COUNT), device=parts[1].device)
+    sample(parts[1].detach().float(), row[0])
+    deviation, mean = torch.std_mean(row, dim=1)
     return [
         Reading(step, "target_mean", RUN, mean),
         Reading(step, "target_std", RUN, deviation),
@@ -57,11 +80,3 @@ def tensors(batch: Any) -> list[torch.Tensor]:
     elif isinstance(batch, (list, tuple)):
         inner = list(batch)
     return [tensor for item in inner for tensor in tensors(item)]
-
-
-def _statistics(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Deviation, mean and largest magnitude of a sample, each of shape `[1]`."""
-    row = torch.empty((1, COUNT), device=tensor.device)
-    sample(tensor, row[0])
-    deviation, mean = torch.std_mean(row, dim=1)
-    return deviation, mean, row.abs().amax(1)

@@ -39,9 +39,10 @@ class Calls:
         inside_backward = torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
         if inside_backward or not torch.is_grad_enabled():
             return
-        args, kwargs = pytree.tree_map_only(
-            torch.Tensor, torch.Tensor.detach, (args, kwargs)
-        )
+        if kwargs or not all(isinstance(a, torch.Tensor) for a in args):
+            args, kwargs = pytree.tree_map_only(torch.Tensor, _free, (args, kwargs))
+        else:
+            args = tuple(_free(a) for a in args)
         device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
         self.latest.append(
             Call(
@@ -64,6 +65,11 @@ class Calls:
             handle.remove()
 
 
+def _free(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor without the graph that it may hold on to."""
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
 class _CallHook(VanishingHook):
     """The hook of one model."""
 
@@ -71,5 +77,7 @@ class _CallHook(VanishingHook):
         self._calls = calls
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        with self._calls.meter.measured():
+        if torch.compiler.is_compiling():
+            return
+        with self._calls.meter:
             self._calls.see(module, args, kwargs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from surefoot.probes.activations import activation_statistics
-from surefoot.probes.batch import input_statistics
+from surefoot.probes.batch import inputs
 from surefoot.probes.gradients import grad_norm
 from surefoot.probes.optimizer_state import learning_rates, second_moment_ratio
 from surefoot.probes.weights import weight_and_update_norms
@@ -34,7 +34,7 @@ class Probe:
 ALL: tuple[Probe, ...] = (
     Probe("gradients", grad_norm, "before", dense=True),
     Probe("learning rate", learning_rates, "before", dense=True),
-    Probe("inputs", input_statistics, "before", dense=True),
+    Probe("inputs", inputs, "before", dense=True),
     Probe("weights", weight_and_update_norms, "after", needs=("copies",)),
     Probe("optimizer state", second_moment_ratio, "after", percent=0.05),
     Probe(

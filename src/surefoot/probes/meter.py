@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 
 
 class Meter:
     """CPU seconds of the training thread: inside Surefoot, and of a bare step.
 
     Wall time is noise on a shared machine, so costs are attributed by the thread's
-    own clock.
+    own clock. `with meter:` attributes what happens inside to Surefoot.
     """
+
+    __slots__ = (
+        "_entered",
+        "_last",
+        "_last_own",
+        "_start",
+        "own_seconds",
+        "spent",
+        "step_seconds",
+    )
 
     def __init__(self) -> None:
         self.own_seconds = 0.0
         self.step_seconds = 0.0
-        self._last = self._start = time.thread_time()
+        self.spent = 0.0
+        self._last = self._start = self._entered = time.thread_time()
         self._last_own = 0.0
 
-    @contextmanager
-    def measured(self) -> Generator[Callable[[], float]]:
-        """Attribute what happens inside to Surefoot; gives the seconds it took."""
-        start = time.thread_time()
-        spent = 0.0
-        try:
-            yield lambda: spent
-        finally:
-            spent = time.thread_time() - start
-            self.own_seconds += spent
+    def __enter__(self) -> None:
+        self._entered = time.thread_time()
+
+    def __exit__(self, *error: object) -> None:
+        """Add what was spent; the last amount stays in `spent`."""
+        self.spent = time.thread_time() - self._entered
+        self.own_seconds += self.spent
 
     def step(self) -> None:
         """One step ended: note what it cost without Surefoot, smoothed over five."""

@@ -13,11 +13,10 @@ def learning_rates(moment: Moment) -> list[Reading]:
     """Learning rate of each parameter group, before any schedule moves it on."""
     rates = [group.get("lr", torch.nan) for group in moment.optimizer.param_groups]
     layers = tuple(f"group{i}" for i in range(len(rates)))
-    if any(isinstance(rate, torch.Tensor) for rate in rates):
-        rates = [torch.as_tensor(rate).detach().float().reshape(()) for rate in rates]
-        values = torch.stack([rate.to(rates[0].device) for rate in rates])
-    else:
-        values = torch.tensor(rates, dtype=torch.float32)
+    if not any(isinstance(rate, torch.Tensor) for rate in rates):
+        return [Reading(moment.step, "lr", layers, rates)]
+    tensors = [torch.as_tensor(rate).detach().float().reshape(()) for rate in rates]
+    values = torch.stack([tensor.to(tensors[0].device) for tensor in tensors])
     return [Reading(moment.step, "lr", layers, values)]
 
 

@@ -7,18 +7,21 @@ blocks: one host copy every few dozen steps.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from surefoot.probes.activations import Tap
+from surefoot.probes.batch import finished
 from surefoot.probes.calls import Calls
 from surefoot.probes.catalogue import ALL, Probe
 from surefoot.probes.meter import Meter
-from surefoot.probes.nonfinite import Origin, locate
+from surefoot.probes.nonfinite import Origin, locate, loss_origin
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.ring import Ring
 from surefoot.probes.shield import Shield
@@ -64,8 +67,8 @@ class Options:
 class Recorder:
     """Records one stream from the hooks of its optimizer.
 
-    `losses_come_first` says that the loss of a step is known before the update, as
-    where it is caught at backward, and not told after it.
+    `caught` gives the losses that led to the update which is being made, where they
+    are caught at backward; without it they are told after the update by `add_loss`.
     """
 
     def __init__(
@@ -74,15 +77,16 @@ class Recorder:
         sink: Sink,
         options: Options,
         *,
-        losses_come_first: bool = False,
+        caught: Callable[[], list[torch.Tensor]] | None = None,
+        first_step: int = 0,
     ) -> None:
         self.watched = watched
-        self.step = 0
+        self.step = first_step
         self.meter = Meter()
         self.shield = Shield(self._failed)
         self._sink = sink
         self._options = options
-        self._first = losses_come_first
+        self._caught = caught
         self._tap = Tap(watched.leaves, self.meter)
         self._calls = Calls(watched.roots.values(), self.meter)
         self._rings: dict[str, Ring] = {}
@@ -94,8 +98,10 @@ class Recorder:
         self._searches = 0
         self._broken = False
         self._last_update = time.perf_counter()
-        self._flushed_step, self._flushed_at = 0, time.monotonic()
-        self.on_first_steps: Callable[[], None] = lambda: None
+        self._first_step = self._flushed_step = first_step
+        self._flushed_at = time.monotonic()
+        self.on_new_parameters: Callable[[], None] = lambda: None
+        self.on_first_step: Callable[[], None] = lambda: None
         self._handles = [
             watched.optimizer.register_step_pre_hook(self._before),
             watched.optimizer.register_step_post_hook(self._after),
@@ -108,16 +114,16 @@ class Recorder:
         return self.watched.facts(self._tap.order)
 
     def add_loss(self, loss: torch.Tensor) -> None:
-        """The loss of the coming update, or of the one just made (see `__init__`).
+        """The loss of the update just made.
 
         Several losses for one update, as in gradient accumulation, are averaged.
         """
-        self._losses.append(loss.detach())
-        if not self._first and self._awaiting is not None:
+        self._losses.append(loss.detach().reshape(()))
+        if self._awaiting is not None:
             self._record_loss(self._awaiting)
 
-    def put(self, reading: Reading) -> torch.Tensor:
-        """Keep one reading until the next flush; its row on the device goes out."""
+    def put(self, reading: Reading) -> None:
+        """Keep one reading until the next flush."""
         ring = self._rings.get(reading.quantity)
         if ring is None or ring.layers != reading.layers or ring.full:
             if ring is not None:
@@ -125,13 +131,19 @@ class Recorder:
             if ring is None or ring.layers != reading.layers:
                 ring = Ring(reading, FLUSH_STEPS, self.watched.name)
                 self._rings[reading.quantity] = ring
-        return ring.put(reading)
+        ring.put(reading)
 
     def flush(self) -> None:
         """Hand over all readings that wait on the device."""
         self._flushed_step, self._flushed_at = self.step, time.monotonic()
         for ring in self._rings.values():
             self._hand_over(ring)
+        if not covers(self.watched):
+            self.on_new_parameters()
+
+    def see_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A call of a model that began before the hooks were on."""
+        self._calls.see(module, args, kwargs)
 
     def close(self) -> None:
         """Take all hooks off and hand over what is left."""
@@ -145,7 +157,7 @@ class Recorder:
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Before the update: gradients are final, weights still the old ones."""
-        with self.meter.measured(), torch.no_grad():
+        with self.meter, torch.no_grad():
             if self._copies is None and self._wants("copies"):
                 self._copies = self.shield.run("weights", self._copy)
             if not _has_closure(args, kwargs):
@@ -153,7 +165,7 @@ class Recorder:
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """After the update: compare with before, move on to the next step."""
-        with self.meter.measured(), torch.no_grad():
+        with self.meter, torch.no_grad():
             if _has_closure(args, kwargs):
                 self.shield.run("recorder", self._gradients)
             self.shield.run("recorder", self._updates)
@@ -172,24 +184,25 @@ class Recorder:
 
     def _updates(self) -> None:
         """Run the probes that look at the update, and record loss and step time."""
-        moment = self._moment()
-        for probe in self._options.probes:
-            if probe.when == "after":
-                self._run(probe, moment)
+        if self._due:
+            moment = self._moment()
+            for probe in self._options.probes:
+                if probe.when == "after":
+                    self._run(probe, moment)
         now = time.perf_counter()
-        elapsed = torch.tensor([now - self._last_update])
-        self._last_update = now
-        if self.step > 0:
+        if self.step > self._first_step:
+            elapsed = (now - self._last_update,)
             self.put(Reading(self.step, "step_seconds", RUN, elapsed))
-        if self._first and self._losses:
+        self._last_update = now
+        self._awaiting = self.step
+        if self._caught is not None:
+            self._losses = self._caught()
             self._record_loss(self.step)
-        else:
-            self._awaiting = self.step
         self._copies = None
         self._calls.latest.clear()
         waited = time.monotonic() - self._flushed_at
-        if self.step == 0:
-            self.on_first_steps()
+        if self.step == self._first_step:
+            self.on_first_step()
         if self.step - self._flushed_step >= FLUSH_STEPS or waited >= FLUSH_SECONDS:
             self.flush()
 
@@ -250,14 +263,17 @@ class Recorder:
 
     def _record_loss(self, step: int) -> None:
         """Record the mean of the losses that belong to a step."""
-        losses = torch.stack([loss.float().reshape(()) for loss in self._losses])
-        self._losses, self._awaiting = [], None
-        self.put(Reading(step, "loss", RUN, losses.mean().reshape(1)))
+        losses, self._losses, self._awaiting = self._losses, [], None
+        if not losses:
+            return
+        mean = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        self.put(Reading(step, "loss", RUN, mean.reshape(1)))
 
     def _hand_over(self, ring: Ring) -> None:
         series = ring.drain()
         if series is not None:
-            self._sink.append(series)
+            for block in finished(series):
+                self._sink.append(block)
 
     def _failed(self, name: str, error: str) -> None:
         body = {"probe": name, "error": error}
@@ -279,7 +295,7 @@ class Recorder:
             self._sink.event(event)
             return
         ring = self._rings.get("grad_norm")
-        if ring is None or not bool(torch.isinf(ring.latest).any()):
+        if ring is None or math.inf not in ring.latest:
             self._broken = False
             return
         if not self._broken and self._searches < MOST_SEARCHES:
@@ -299,9 +315,27 @@ class Recorder:
         grads = dict(zip(moment.names, moment.grads, strict=True))
         calls = list(self._calls.latest)
         origin = locate(calls, self.watched.modules, grads)
-        self.found_origin(origin)
+        self._found_origin(origin)
 
-    def found_origin(self, origin: Origin) -> None:
+    def search_loss(self, loss: torch.Tensor, line: str) -> None:
+        """Find the origin of a non-finite loss, before backward frees its graph.
+
+        `line` is the source line that called backward.
+        """
+        if self._broken or self._searches >= MOST_SEARCHES:
+            return
+        self._searches += 1
+        self._broken = True
+
+        def search() -> None:
+            calls = list(self._calls.latest)
+            origin = locate(calls, self.watched.modules, {})
+            outside = origin.module == "loss" and not origin.certain
+            self._found_origin(loss_origin(loss, line) if outside else origin)
+
+        self.shield.run("search for non-finite values", search)
+
+    def _found_origin(self, origin: Origin) -> None:
         """Record where a non-finite number was born."""
         event = Event(self.step, "nonfinite", origin.body(), self.watched.name)
         self._sink.event(event)

@@ -8,6 +8,7 @@ column is met.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd
 
 import torch
@@ -26,6 +27,7 @@ def dense(tensor: torch.Tensor) -> bool:
     return extent == tensor.numel()
 
 
+@lru_cache(maxsize=1024)
 def run_distance(numel: int) -> int:
     """Distance between runs: the largest that fits and is coprime to `numel`.
 

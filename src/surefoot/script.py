@@ -1,0 +1,232 @@
+"""`surefoot run`: a script nobody changed comes in, a record and a diagnosis go out.
+
+Runs as a program of its own (`python -m surefoot.script`), without the packages of
+the command line, so that the script finds the process as Python would give it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from surefoot.attach import Attachment
+from surefoot.autopilot.apply import apply_changes, changes_from
+from surefoot.autopilot.live import KnobError, Live
+from surefoot.diagnosis.examine import examine
+from surefoot.progress import Progress
+from surefoot.record.reader import RecordReader
+from surefoot.record.schema import RecordError
+from surefoot.report.page import write_report
+from surefoot.report.text import diagnosis_text
+from surefoot.types import Change
+from surefoot.watch import Run, ending, open_run, switched_off
+
+USAGE = 2
+
+
+@dataclass(slots=True)
+class Session:
+    """One script under watch, from its start to the diagnosis."""
+
+    script: Path
+    arguments: Sequence[str]
+    folder: Path
+    quiet: bool = False
+    report: Path | None = None
+    changes: tuple[Change, ...] = ()
+    progress: Progress | None = None
+    run: Run | None = None
+
+    def start(self) -> Run:
+        """Open the record; called when the first optimizer is about to be used."""
+        about = {"script": self.script.name, "argv": list(self.arguments)}
+        self.run = open_run(self.folder, self.script.stem, about)
+        if not self.quiet and self.run.path is not None:
+            self.progress = Progress(self.run)
+            self.run.look_out(self.progress.alarm)
+        return self.run
+
+    def prepare(
+        self,
+        models: Mapping[str, nn.Module],
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """Carry out the changes that this run is to be tried with."""
+        if self.changes and self.run is not None:
+            live = Live(models, optimizers)
+            why = "asked for on the command line"
+            apply_changes(self.changes, live, why, self.run.event)
+
+    def end(self, error: BaseException | None) -> None:
+        """Close the record, and say what was found in it."""
+        if self.progress is not None:
+            self.progress.stop()
+        if self.run is None:
+            self._say(
+                "no optimizer step was taken, so there was nothing to watch; expected "
+                "a script that trains with an optimizer of torch.optim in this process"
+            )
+            return
+        path = self.run.path
+        self.run.close(*ending(error))
+        if path is None or (self.quiet and self.report is None):
+            return
+        try:
+            with RecordReader(path) as reader:
+                self._diagnose(path, reader)
+        except RecordError as trouble:
+            self._say(str(trouble))
+
+    def _diagnose(self, path: Path, reader: RecordReader) -> None:
+        found = examine(reader)
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=0)
+        self._say("")
+        text = diagnosis_text(found, run_name=path.stem, steps=steps, colour=colour)
+        self._say(text)
+        self._say(f"record: {path}")
+        if self.report is not None:
+            write_report(reader, found, self.report)
+            self._say(f"report: {self.report}")
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a script under watch; its exit status goes out."""
+    options = _parser().parse_args(arguments)
+    script = Path(options.script)
+    if not script.is_file():
+        kind = "a folder" if script.is_dir() else "no file"
+        sys.stderr.write(
+            f"surefoot: {script} is {kind}; expected a Python script; "
+            "check the path, options of surefoot stand before it\n"
+        )
+        return USAGE
+    try:
+        changes = changes_from(options.changes) if options.changes else ()
+    except KnobError as error:
+        sys.stderr.write(f"surefoot: {error}\n")
+        return USAGE
+    session = Session(
+        script=script,
+        arguments=options.arguments,
+        folder=Path(options.folder),
+        quiet=options.quiet,
+        report=Path(options.report) if options.report else None,
+        changes=changes,
+    )
+    return watched(session)
+
+
+def watched(session: Session) -> int:
+    """Run the script as `__main__`; behave as Python does when it ends."""
+    script = _Main(session)
+    if switched_off():
+        script.run()
+        return _finished(script)
+    attachment = Attachment(session.start, session.prepare)
+    script.run()
+    attachment.detach()
+    session.end(script.error)
+    return _finished(script)
+
+
+class _Main:
+    """Runs a script as `__main__`, and takes note of how it ended.
+
+    As a context manager, so that every ending passes through one place: whatever
+    ends the script is shown as Python would show it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.code = 0
+        self.error: BaseException | None = None
+        self._session = session
+
+    def run(self) -> None:
+        """Execute the script; nothing it raises comes out."""
+        script = self._session.script
+        module = ModuleType("__main__")
+        module.__file__ = str(script)
+        module.__dict__["__builtins__"] = __builtins__
+        sys.modules["__main__"] = module
+        sys.argv = [str(script), *self._session.arguments]
+        sys.path[0] = str(script.resolve().parent)
+        with self:
+            source = script.read_bytes()
+            exec(compile(source, str(script), "exec", dont_inherit=True), vars(module))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> bool:
+        self.error = error
+        if isinstance(error, SystemExit):
+            self.code = _status(error)
+        elif error is not None:
+            _show(error)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            self.code = 128 + signal.SIGINT if interrupted else 1
+        return True
+
+
+def _status(stop: SystemExit) -> int:
+    """Exit status of `sys.exit(...)`; a message goes to standard error."""
+    if stop.code is None or isinstance(stop.code, int):
+        return int(stop.code or 0)
+    sys.stderr.write(f"{stop.code}\n")
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    """Print a traceback that begins in the script, through the script's own hook."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    shown = error.with_traceback(trace)
+    if sys.excepthook is sys.__excepthook__:
+        traceback.print_exception(shown)
+    else:
+        sys.excepthook(type(shown), shown, trace)
+
+
+def _finished(script: _Main) -> int:
+    """End as Python would: after Ctrl-C by the signal itself, for the shell to see."""
+    if isinstance(script.error, KeyboardInterrupt):
+        sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return script.code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="surefoot run", description="Run a training script under watch."
+    )
+    parser.add_argument("--folder", default="surefoot-runs", help="where records go")
+    parser.add_argument("--report", default="", help="write a report page to this file")
+    parser.add_argument("--changes", default="", help="changes to try, as JSON")
+    parser.add_argument("--quiet", action="store_true", help="say nothing")
+    parser.add_argument("script", help="the training script")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
