@@ -230,7 +230,9 @@ class RecordReader:
         # Before the first block: a live record may be closed while we read.
         sealed = self._seal().get("chunk", {}).get(str(channel.number))
         after = rows.chunk_number(channel.number, 0) - 1
-        while found := self._batch(channel, after, start, stop, sealed=sealed):
+        while found := self._batch(
+            channel, after, start=start, stop=stop, sealed=sealed
+        ):
             after = found[-1][0]
             for row in found:
                 readings = rows.readings_in(row, len(channel.layers))
@@ -241,9 +243,9 @@ class RecordReader:
         self,
         channel: _Channel,
         after: int,
+        *,
         start: int | None,
         stop: int | None,
-        *,
         sealed: int | None,
     ) -> list[rows.Row]:
         """The next rows of a channel that are whole and touch the range."""

@@ -135,13 +135,13 @@ def _new_store(path: Path, meta: Mapping[str, Any]) -> Store:
             f"{path}: the run's description cannot be written as JSON ({error}); "
             "expected strings, numbers, lists and objects with string keys"
         ) from error
-    try:
-        return Store(path, texts)
-    except FileExistsError as error:
+    if os.path.lexists(path):
         raise RecordError(
             f"{path} cannot be made: something of that name is there already; "
             "expected a new path; give the run another name or folder"
-        ) from error
+        )
+    try:
+        return Store(path, texts)
     except (OSError, sqlite3.Error, ValueError) as error:
         raise RecordError(
             f"{path} cannot be written ({error}); expected a folder that can be "
