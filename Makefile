@@ -1,0 +1,52 @@
+# Everything on a bare machine: Python >= 3.11, git and make; root or not.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+RUN := $(BIN)/surefoot
+
+.PHONY: demo test test-python test-web lint bench bench-quick docs clean
+
+demo: $(VENV)/.demo
+	@echo; echo "== 1. A deep net that learns nothing, watched =="
+	$(RUN) run examples/deep_plain_net.py
+	@echo; echo "== 2. Its first remedy, tried beside doing nothing =="
+	$(RUN) try --metric "held-out accuracy" --seeds 4 --report report.html examples/deep_plain_net.py -- --seed {seed}
+	@echo; echo "== 3. A corrupted batch =="
+	$(RUN) run examples/loss_spike.py
+	@echo; echo "== 4. A NaN born in a module =="
+	$(RUN) run examples/nan_in_module.py
+	@echo; echo "The report of the first run and its trial: $(CURDIR)/report.html"
+
+test: test-python test-web
+
+test-python: $(VENV)/.test
+	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/pytest -n 2 --dist loadfile -q
+
+test-web: $(VENV)/.test
+	$(BIN)/python tools/web.py test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.test
+	$(BIN)/python -m benchmarks --quick
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
+
+# Each stamp is an installed set of extras; the page is built on the way.
+$(VENV)/.%: pyproject.toml constraints.txt hatch_build.py $(wildcard web/package*.json) | $(VENV)
+	$(PIP) -e ".[$(if $(filter demo,$*),examples,$*)]"
+	@touch $@
+
+$(VENV):
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) node_modules web/node_modules src/surefoot/report/assets site .browser

@@ -1,0 +1,1 @@
+"""Controlled comparisons: a script and changes come in, verdicts go out."""
