@@ -137,17 +137,12 @@ class RecordReader:
         self, stream: str = "main", quantity: str | None = None
     ) -> int | None:
         """The last step with a reading, of all quantities or one; None if none."""
-        found: list[int] = []
-        for one in self._channels():
-            if one.stream == stream and quantity in (None, one.quantity):
-                low, high = (rows.chunk_number(one.number + k, 0) for k in (0, 1))
-                last = self._fetched(
-                    "SELECT last FROM chunk WHERE id >= ? AND id < ? "
-                    "ORDER BY id DESC LIMIT 1",
-                    (low, high),
-                )
-                found.extend(row[0] for row in last)
-        return max(found, default=None)
+        last = [
+            self._last_block(one)
+            for one in self._channels()
+            if one.stream == stream and quantity in (None, one.quantity)
+        ]
+        return max((row[2] for found in last for row in found), default=None)
 
     def series(
         self,
@@ -228,7 +223,7 @@ class RecordReader:
         self, channel: _Channel, start: int | None, stop: int | None
     ) -> Iterator[tuple[Steps, Floats]]:
         # Before the first block: a live record may be closed while we read.
-        sealed = self._seal().get("chunk", {}).get(str(channel.number))
+        sealed = self._sealed_blocks(channel)
         after = rows.chunk_number(channel.number, 0) - 1
         while found := self._batch(
             channel, after, start=start, stop=stop, sealed=sealed
@@ -270,6 +265,22 @@ class RecordReader:
                 found = self._rescued("a block fails its checksum", *asked)
         return found
 
+    def _last_block(self, channel: _Channel) -> list[rows.Row]:
+        """The last whole row of a channel; none if it has none."""
+        asked = (
+            "SELECT * FROM chunk WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1",
+            tuple(rows.chunk_number(channel.number + k, 0) for k in (0, 1)),
+        )
+        sealed = self._sealed_blocks(channel)
+        found = self._fetched(*asked)
+        if self.damage is None:
+            end = None if sealed is None else rows.chunk_number(channel.number, sealed)
+            if end is not None and [row[0] for row in found] != [end - 1]:
+                found = self._rescued("blocks at the end are missing", *asked)
+            elif not all(map(rows.chunk_whole, found)):
+                found = self._rescued("a block fails its checksum", *asked)
+        return found
+
     def _texts(self, table: str) -> list[rows.Row]:
         """All whole rows of `meta`, `channel` or `event`, in written order."""
         asked = f"SELECT * FROM {table} ORDER BY id"
@@ -281,6 +292,10 @@ class RecordReader:
             elif len(found) != (sealed or (found[-1][0] if found else 0)):
                 found = self._rescued(f"rows of {table} are missing", asked)
         return found
+
+    def _sealed_blocks(self, channel: _Channel) -> int | None:
+        """How many blocks a closed record has of a channel."""
+        return self._seal().get("chunk", {}).get(str(channel.number))
 
     def _seal(self) -> dict[str, Any]:
         """How many rows a closed record has; empty before it was closed."""

@@ -25,6 +25,9 @@ PAGE_BYTES = 4096
 COLUMNS = {4: "meta", 5: "channel", 6: "event", 7: "chunk"}
 """Which table a row belongs to, by its number of columns."""
 
+UNNAMED = "unnamed "
+"""What readings are called, with a number, of which only the name is lost."""
+
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
@@ -68,13 +71,23 @@ def salvaged(path: Path) -> tuple[sqlite3.Connection, int]:
 
 
 def _restore_channels(connection: sqlite3.Connection) -> None:
-    """Channels whose own row is broken, from their second copy in `meta`."""
+    """Name channels whose own row is broken: by the copy in `meta`, else by number."""
     for key, text in connection.execute(
         "SELECT key, json FROM meta WHERE key LIKE ?", (f"{rows.CHANNEL_KEY}%",)
     ).fetchall():
         number = int(key.removeprefix(rows.CHANNEL_KEY))
-        row = rows.channel_row(number, *json.loads(text))
-        connection.execute("INSERT OR IGNORE INTO channel VALUES(?,?,?,?,?)", row)
+        _name_channel(connection, rows.channel_row(number, *json.loads(text)))
+    for number, layers in connection.execute(
+        'SELECT id >> ?, length("values") / 4 / count FROM chunk GROUP BY 1',
+        (schema.SEQUENCE_BITS,),
+    ).fetchall():
+        names = [f"layer {index}" for index in range(layers)]
+        row = rows.channel_row(number, "main", f"{UNNAMED}{number}", names)
+        _name_channel(connection, row)
+
+
+def _name_channel(connection: sqlite3.Connection, row: rows.Row) -> None:
+    connection.execute("INSERT OR IGNORE INTO channel VALUES(?,?,?,?,?)", row)
 
 
 def _whole_rows(pages: _Pages) -> Iterator[tuple[str, rows.Row]]:
