@@ -21,6 +21,8 @@ def examine(reader: RecordReader) -> list[Diagnosis]:
     for stream in reader.streams():
         own = facts.get(stream, Facts(stream=stream))
         events = reader.events(stream=stream)
-        series = {name: reader.series(name, stream) for name in reader.quantities(stream)}
+        series = {
+            name: reader.series(name, stream) for name in reader.quantities(stream)
+        }
         found += diagnose(detect(series, own, events), own, events)
     return sorted(found, key=lambda one: -one.confidence)

@@ -1,0 +1,1 @@
+"""Causes: findings come in, ranked diagnoses go out."""

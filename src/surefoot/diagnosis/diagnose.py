@@ -1,0 +1,45 @@
+"""From findings to causes: findings and facts come in, ranked diagnoses go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from surefoot.diagnosis import origin
+from surefoot.diagnosis.case import Account, Case
+from surefoot.diagnosis.causes import ALL, Cause
+from surefoot.remedies.prescribe import prescribe
+from surefoot.types import Diagnosis, Event, Facts, Finding
+
+
+def diagnose(
+    findings: Sequence[Finding], facts: Facts, events: Sequence[Event] = ()
+) -> list[Diagnosis]:
+    """The causes that explain the alarms among the findings, likeliest first.
+
+    Findings of severity "info" alone give no diagnosis; they count as corroboration.
+    A cause that a single signal speaks for is not `confirmed`.
+    """
+    case = Case(tuple(findings), facts, tuple(events))
+    weighed = [(cause, cause.weigh(case)) for cause in ALL]
+    held = [(cause, own) for cause, own in weighed if own is not None]
+    if len(held) > 1:
+        held = [(cause, own) for cause, own in held if cause.name != "unknown"]
+    held.sort(key=lambda pair: -pair[1].confidence)
+    return [_diagnosis(cause, own, facts) for cause, own in held]
+
+
+def _diagnosis(cause: Cause, own: Account, facts: Facts) -> Diagnosis:
+    """One cause with its place, its time and its remedies."""
+    signals = {finding.signature for finding in own.findings}
+    confirmed = len(signals) > 1 if own.confirmed is None else own.confirmed
+    return Diagnosis(
+        cause=cause.name,
+        about=cause.about,
+        layer=own.layer or origin.layer(own.findings, facts),
+        onset=origin.onset(own.findings) if own.onset is None else own.onset,
+        confidence=own.confidence,
+        findings=own.findings,
+        prescriptions=prescribe(cause.remedies, own.findings, facts),
+        confirmed=confirmed,
+        stream=facts.stream,
+    )

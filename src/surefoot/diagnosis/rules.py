@@ -1,0 +1,190 @@
+"""One function per cause: a Case comes in, what speaks for the cause goes out.
+
+None means that nothing does. The confidences order causes that explain the same
+findings; they are no probabilities.
+"""
+
+from __future__ import annotations
+
+from surefoot.diagnosis.case import SATURATING, Account, Case, account
+
+JUMPED = 2.0
+"""Ratio to the steps before from which a learning rate or an input has jumped."""
+
+GREW = 100.0
+"""Growth of the gradient before a non-finite value that makes it a victim."""
+
+UNDEFINED = (
+    "log", "sqrt", "div", "pow", "norm", "reciprocal", "acos", "asin", "atan", "exp"
+)  # fmt: skip
+"""Operations whose value or slope is not finite inside the range of float32."""
+
+
+def numeric_fault(case: Case) -> Account | None:
+    """A non-finite value was born in a named module that was doing well before."""
+    found = case.alarm("nonfinite")
+    if found is None or found.detail.get("direction") in ("data", "update"):
+        return None
+    located = bool(found.detail.get("operation"))
+    grew = _grew(case)
+    operation = str(found.detail.get("operation", ""))
+    typical = any(word in operation for word in UNDEFINED)
+    if not located:
+        return None if grew else account(0.4, found)
+    confidence = (0.95 if typical else 0.8) - (0.5 if grew else 0.0)
+    return account(confidence, found, confirmed=True)
+
+
+def nonfinite_data(case: Case) -> Account | None:
+    """The input itself was not finite."""
+    found = case.alarm("nonfinite")
+    if found is None or found.detail.get("direction") != "data":
+        return None
+    return account(0.95, found, confirmed=True)
+
+
+def lr_too_high(case: Case) -> Account | None:
+    """Updates too long for the weights, and a loss that suffers from it."""
+    updates = case.alarm("update_ratio", "high")
+    hurt = case.alarms(
+        "divergence", "exploding_gradients", "loss_spike", "not_learning", "oscillation"
+    )
+    broken = case.alarm("nonfinite")
+    grown = broken if broken is not None and _grew(case) else None
+    if not hurt and updates is None and grown is None:
+        return None
+    if case.ratio("lr_ratio") > JUMPED:
+        return account(0.9, updates, *hurt, grown, case.alarm("dead_units"))
+    victims = (case.alarm("dead_units"), case.alarm("saturation"))
+    if updates is not None:
+        confidence = 0.8 if _sound_start(case) else 0.5
+        return account(confidence, updates, *hurt, grown, *victims)
+    if grown is not None:
+        return account(0.6, *hurt, grown)
+    if case.alarm("divergence") is not None and _sound_start(case):
+        return account(0.5 if case.ratio("input_ratio") < JUMPED else 0.3, *hurt)
+    return None
+
+
+def lr_too_low(case: Case) -> Account | None:
+    """The weights cannot have moved, and the loss did not."""
+    small = case.alarm("update_ratio", "low")
+    if small is None:
+        return None
+    fading = case.alarm("vanishing_gradients")
+    confidence = 0.5 if fading is not None else 0.85
+    return account(confidence, small, case.alarm("not_learning"))
+
+
+def saturating_depth(case: Case) -> Account | None:
+    """A deep stack of sigmoids or tanhs whose gradient fades."""
+    fading = case.alarm("vanishing_gradients")
+    if fading is None or case.hidden(SATURATING) < 3:
+        return None
+    fading_forward = case.alarm("activation_scale", "fades")
+    held = (case.alarm("saturation"), fading_forward, case.alarm("not_learning"))
+    return account(0.92, fading, *held)
+
+
+def weak_start(case: Case) -> Account | None:
+    """A signal that fades forward or backward without saturating activations."""
+    fading = case.alarm("vanishing_gradients")
+    forward = case.alarm("activation_scale", "fades")
+    if fading is None and forward is None:
+        return None
+    if case.hidden(SATURATING) >= 3:
+        return None
+    at_start = min(f.onset for f in (fading, forward) if f is not None) == 0
+    confidence = 0.8 if at_start else 0.5
+    return account(confidence, fading, forward, case.alarm("not_learning"))
+
+
+def exploding_start(case: Case) -> Account | None:
+    """A signal that grows by decades in the first forward pass."""
+    forward = case.alarm("activation_scale", "grows")
+    if forward is None:
+        return None
+    hurt = case.alarms("exploding_gradients", "divergence", "not_learning")
+    return account(0.88, forward, *hurt, case.alarm("update_ratio", "high"))
+
+
+def no_normalisation(case: Case) -> Account | None:
+    """A deep plain network without normalisation, whose signal leaves its range."""
+    hurt = case.alarms("activation_scale", "vanishing_gradients")
+    if not hurt or case.normalised:
+        return None
+    return account(0.45, *hurt)
+
+
+def bad_batch(case: Case) -> Account | None:
+    """One batch out of range: loss or gradient jump, the learning rate does not."""
+    hurt = case.alarms("loss_spike", "exploding_gradients", "divergence")
+    if not hurt or case.ratio("lr_ratio") > JUMPED:
+        return None
+    if case.ratio("input_ratio") > JUMPED:
+        return account(0.92, *hurt, confirmed=True)
+    spike = case.alarm("loss_spike")
+    if spike is None or case.alarm("stale_second_moment") is not None:
+        return None
+    return account(0.45, spike, case.alarm("exploding_gradients"))
+
+
+def stale_moment(case: Case) -> Account | None:
+    """Adam's second moment fell behind the gradient before the loss jumped."""
+    stale = case.alarm("stale_second_moment")
+    if stale is None or case.ratio("input_ratio") > JUMPED:
+        return None
+    hurt = case.alarms("loss_spike", "divergence", "exploding_gradients")
+    after = tuple(f for f in hurt if f.onset >= stale.onset - 10)
+    return account(0.7 if after else 0.4, stale, *after)
+
+
+def dead_relu(case: Case) -> Account | None:
+    """A ReLU layer is silent, and was before anything else went wrong."""
+    dead = case.alarm("dead_units")
+    if dead is None:
+        return None
+    late = case.alarm("update_ratio", "high") is not None or _grew(case)
+    jumped = case.ratio("lr_ratio") > JUMPED or case.ratio("input_ratio") > JUMPED
+    confidence = 0.55 if late or jumped else 0.9
+    return account(
+        confidence, dead, case.alarm("not_learning"), case.alarm("divergence")
+    )
+
+
+def saturated(case: Case) -> Account | None:
+    """Bounded activations at their ends: weights or inputs too large."""
+    found = case.alarm("saturation")
+    if found is None:
+        return None
+    return account(0.7, found, case.alarm("not_learning"), case.alarm("divergence"))
+
+
+def frozen_layer(case: Case) -> Account | None:
+    """Parameters that do not change while others do."""
+    found = tuple(
+        finding
+        for kind in ("unheld", "unmoved", "detached")
+        if (finding := case.alarm("frozen", kind)) is not None
+    )
+    return account(0.9, *found, confirmed=True) if found else None
+
+
+def unknown(case: Case) -> Account | None:
+    """The run does badly and nothing recorded says why."""
+    hurt = case.alarms("not_learning", "divergence", "loss_spike", "nonfinite")
+    return account(0.2, *hurt) if hurt else None
+
+
+def _grew(case: Case) -> bool:
+    """Whether the gradient was growing when something became non-finite."""
+    found = case.alarm("nonfinite")
+    return found is not None and float(found.detail.get("growth", 1.0)) > GREW
+
+
+def _sound_start(case: Case) -> bool:
+    """Whether the signal kept its size at the start: the init is not to blame."""
+    return (
+        case.alarm("activation_scale") is None
+        and case.alarm("vanishing_gradients") is None
+    )

@@ -1,0 +1,63 @@
+"""Names of remedies, findings and facts come in, prescriptions with amounts go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from surefoot.remedies import (
+    clipping,
+    data,
+    initialization,
+    learning_rate,
+    numerics,
+    optimizer,
+    structure,
+)
+from surefoot.types import Facts, Finding, Prescription
+
+Remedy = Callable[[Sequence[Finding], Facts], Prescription]
+
+ALL: Mapping[str, Remedy] = {
+    "lower lr": learning_rate.lower,
+    "higher lr": learning_rate.higher,
+    "warm-up": learning_rate.warm_up,
+    "clip": clipping.clip,
+    "guard": numerics.guard,
+    "skip non-finite": numerics.skip_nonfinite,
+    "relu and kaiming": structure.relu_and_kaiming,
+    "gelu": structure.gelu,
+    "layer norm": structure.layer_norm,
+    "register": structure.register,
+    "kaiming": initialization.kaiming,
+    "rescale": initialization.rescale,
+    "skip outliers": data.skip_outliers,
+    "inspect batch": data.inspect_batch,
+    "check wiring": data.check_wiring,
+    "shorter memory": optimizer.shorter_memory,
+}
+
+
+def prescribe(
+    remedies: Sequence[str], findings: Sequence[Finding], facts: Facts
+) -> tuple[Prescription, ...]:
+    """The named remedies with amounts from the evidence, in the order given.
+
+    A remedy whose layers are not in the network (no activation to replace) is left
+    out.
+
+    Raises:
+        KeyError: a name that is not in `ALL`; the message lists those that are.
+    """
+    found: list[Prescription] = []
+    for name in remedies:
+        if name not in ALL:
+            raise KeyError(f"unknown remedy {name!r}; expected one of {', '.join(ALL)}")
+        prescription = ALL[name](findings, facts)
+        if all(_applies(change.knob, change.layers) for change in prescription.changes):
+            found.append(prescription)
+    return tuple(found)
+
+
+def _applies(knob: str, layers: Sequence[str]) -> bool:
+    """Whether a change of the structure has layers to change."""
+    return knob not in ("activation", "norm", "init") or bool(layers)

@@ -1,0 +1,69 @@
+"""Structural remedies: accused layers come in, other activations and norms go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from surefoot.remedies.accused import activations, weighted
+from surefoot.remedies.initialization import SATURATING
+from surefoot.types import Change, Facts, Finding, Prescription
+
+RECTIFIED = ("ReLU", "ReLU6")
+ANY = (*SATURATING, *RECTIFIED, "LeakyReLU", "GELU", "SiLU", "ELU", "SELU", "Mish")
+
+
+def relu_and_kaiming(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """ReLU in place of the saturating activations, with the start that fits it."""
+    accused = activations(facts, SATURATING)
+    return Prescription(
+        remedy="ReLU with Kaiming initialisation",
+        changes=(
+            Change("activation", "replace", "relu", accused),
+            Change("init", "set", "kaiming_normal", weighted(findings, facts)),
+        ),
+        expect="gradients of about one size from the first layer to the last",
+        source="Glorot et al. 2011; He et al. 2015, arXiv:1502.01852",
+        advice="Replace the saturating activations by ReLU and draw the weights from "
+        "N(0, 2 / fan_in).",
+    )
+
+
+def gelu(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """GELU in place of ReLU: no unit is silent for good."""
+    accused = activations(facts, RECTIFIED)
+    return Prescription(
+        remedy="GELU in place of ReLU",
+        changes=(
+            Change("activation", "replace", "gelu", accused),
+            Change("init", "set", "kaiming_normal", weighted(findings, facts)),
+        ),
+        expect="every unit gets a gradient again",
+        source="Hendrycks & Gimpel 2016, arXiv:1606.08415; Lu et al. 2020",
+        advice="Replace ReLU by GELU and start the layers afresh.",
+    )
+
+
+def layer_norm(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """LayerNorm before each activation: the signal keeps its size by force."""
+    accused = activations(facts, ANY)
+    return Prescription(
+        remedy="LayerNorm before the activations",
+        changes=(Change("norm", "insert", "layer_norm", accused),),
+        expect="activations of unit size in all layers, whatever the weights",
+        source="Ba et al. 2016, arXiv:1607.06450",
+        advice="Insert a LayerNorm before each hidden activation.",
+    )
+
+
+def register(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """Hand the parameters to the optimizer, or mend the cut graph."""
+    names = ", ".join(dict.fromkeys(f.layer for f in findings if f.layer != "run"))
+    return Prescription(
+        remedy="train the frozen parameters",
+        changes=(),
+        expect="update_norm of these parameters is above zero",
+        source="an optimizer changes only what it was given, and only with gradients",
+        advice=f"Give {names or 'these parameters'} to the optimizer, and look for "
+        "detach(), .data, torch.no_grad() or a numpy round trip behind them; if they "
+        "are meant to rest, set requires_grad_(False).",
+    )

@@ -1,0 +1,91 @@
+"""The network as the record knows it: Facts come in, layers in depth order go out."""
+
+from __future__ import annotations
+
+from surefoot.types import Facts, Parameter
+
+NOT_DEEP = ("Norm", "Embedding")
+"""Kinds whose weights are gains or tables: their gradient says little about depth."""
+
+WEIGHTED = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Attention", "Bilinear")
+
+SMALLEST_WEIGHT = 16
+"""Elements below which a tensor is a gate or a gain, not a weight matrix."""
+
+
+def kinds(facts: Facts) -> dict[str, str]:
+    """Class name of each module by its name."""
+    return {module.name: module.kind for module in facts.modules}
+
+
+def module_depths(facts: Facts) -> dict[str, int]:
+    """Place of each module in the order of the forward pass, 0 next to the input."""
+    return {module.name: place for place, module in enumerate(facts.modules)}
+
+
+def depths(facts: Facts) -> dict[str, float]:
+    """Depth of each parameter: the place of its module in the forward pass.
+
+    A parameter whose module was not seen stands just after the one registered
+    before it.
+    """
+    places = module_depths(facts)
+    found: dict[str, float] = {}
+    last = -1.0
+    for parameter in facts.parameters:
+        known = places.get(parameter.module)
+        last = float(known) if known is not None else last + 1e-6
+        found[parameter.name] = last
+    return found
+
+
+def is_weight(parameter: Parameter, kind: str) -> bool:
+    """Whether a parameter is a weight matrix or kernel, and not a bias or a gain."""
+    own = parameter.name.rpartition(".")[2]
+    return (
+        "bias" not in own
+        and parameter.size >= SMALLEST_WEIGHT
+        and not any(word in kind for word in NOT_DEEP)
+    )
+
+
+def weights(facts: Facts) -> tuple[str, ...]:
+    """Trained weight matrices and kernels, from the input to the output."""
+    kind = kinds(facts)
+    depth = depths(facts)
+    found = [
+        parameter.name
+        for parameter in facts.parameters
+        if parameter.held
+        and parameter.trainable
+        and is_weight(parameter, kind.get(parameter.module, ""))
+    ]
+    return tuple(sorted(found, key=lambda name: depth[name]))
+
+
+def owner(facts: Facts, name: str) -> str:
+    """The module of a parameter; the part before the last dot if it is unknown."""
+    for parameter in facts.parameters:
+        if parameter.name == name:
+            return parameter.module
+    return name.rpartition(".")[0]
+
+
+def output_module(facts: Facts) -> str:
+    """The last module with a weight matrix in the forward pass, "" if unknown."""
+    last = [m.name for m in facts.modules if any(word in m.kind for word in WEIGHTED)]
+    return last[-1] if last else ""
+
+
+def outputs(facts: Facts) -> int:
+    """Number of outputs of the network, from its last bias; 0 if unknown."""
+    last = output_module(facts)
+    for parameter in facts.parameters:
+        if parameter.module == last and parameter.name.endswith("bias"):
+            return parameter.size
+    return 0
+
+
+def unit(name: str) -> str:
+    """The module that a layer name of the activation quantities belongs to."""
+    return name.removesuffix(" (input)")

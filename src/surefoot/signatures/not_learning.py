@@ -1,0 +1,64 @@
+"""Not learning: the loss stays where the untrained network started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from surefoot.signatures.learning import CHANCE, Learning, at_chance, learning
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
+
+PATIENCE = 100
+SOURCE_CHANCE = (
+    "ln C, the cross-entropy of a guess among the C outputs; healthy runs leave it "
+    "within 100 steps (benchmarks/calibrate_signatures.py)"
+)
+SOURCE_START = "level of the first steps, less 4 standard errors of the batch noise"
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding if the loss is no lower than at the start and no longer falls."""
+    course = learning(series, facts)
+    if course.state != "stuck":
+        return []
+    return [
+        Finding(
+            signature="not_learning",
+            layer="run",
+            onset=course.onset,
+            severity=_severity(course, facts),
+            evidence=_evidence(course),
+            layers=("run",),
+            stream=facts.stream,
+            detail={"at_chance": at_chance(course), "loss": course.last},
+        )
+    ]
+
+
+def _severity(course: Learning, facts: Facts) -> Severity:
+    """Certain only where the loss is that of a guess.
+
+    A loss that stays at any other level may be one that is low already, or one
+    that is no score at all, as in adversarial and policy-gradient training.
+    """
+    if at_chance(course) and course.steps >= PATIENCE and facts.stream == "main":
+        return "critical"
+    return "info"
+
+
+def _evidence(course: Learning) -> tuple[Evidence, ...]:
+    name = f"loss, final level (start {course.start:.4g})"
+    if at_chance(course):
+        bound = CHANCE[0] * course.chance
+        return (Evidence(name, course.last, bound, SOURCE_CHANCE),)
+    bound = course.start - 4 * course.noise
+    return (Evidence(name, course.last, bound, SOURCE_START),)
+
+
+SIGNATURE = Signature(
+    name="not_learning",
+    about="The loss stays at the level of the untrained network.",
+    needs=("loss",),
+    detect=detect,
+)

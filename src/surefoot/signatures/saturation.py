@@ -1,0 +1,63 @@
+"""Saturation: a bounded activation sits at the ends of its range, where it is flat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from surefoot.signatures import network
+from surefoot.signatures.learning import learning
+from surefoot.signatures.profile import columns, lasting_shares
+from surefoot.signatures.statistics import level
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
+
+BOUND = 0.5
+SOURCE = (
+    "half of the outputs, in a run that does not learn (Glorot & Bengio 2010 start "
+    "networks in the linear range; benchmarks/calibrate_signatures.py)"
+)
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding for all hidden layers that are saturated at the end."""
+    shares = series["saturated_share"]
+    layers = _hidden(shares, facts)
+    if not layers:
+        return []
+    high = lasting_shares(columns(shares, layers), BOUND)
+    if high is None:
+        return []
+    begin, place, places = high
+    onset = int(shares.steps[begin])
+    severity: Severity = "critical" if learning(series, facts).trouble else "info"
+    name = f"saturated_share of {layers[place]}, step {onset} to the end"
+    observed = level(shares.of(layers[place])[begin:])
+    return [
+        Finding(
+            signature="saturation",
+            layer=layers[place],
+            onset=onset,
+            severity=severity,
+            evidence=(Evidence(name, observed, BOUND, SOURCE),),
+            layers=tuple(layers[i] for i in places),
+            stream=facts.stream,
+        )
+    ]
+
+
+def _hidden(shares: Series, facts: Facts) -> tuple[str, ...]:
+    """Recorded layers before the output: an output may saturate, that is its task."""
+    depth = network.module_depths(facts)
+    last = depth.get(network.output_module(facts), len(depth))
+    found = [name for name in shares.layers if depth.get(name, 0) < last]
+    return tuple(sorted(found, key=lambda name: depth.get(name, 0)))
+
+
+SIGNATURE = Signature(
+    name="saturation",
+    about="A sigmoid or tanh sits at the flat ends of its range.",
+    needs=("saturated_share",),
+    detect=detect,
+    uses=("loss",),
+)
