@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from surefoot.probes.recorder import Options
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
-    from surefoot.watch import Run, SurefootWarning, watch
+    from surefoot.run import Run, SurefootWarning, watch
 
 __version__ = "0.1.0"
 
@@ -22,10 +22,10 @@ _HOMES = {
     "Options": "surefoot.probes.recorder",
     "RecordError": "surefoot.record.schema",
     "RecordReader": "surefoot.record.reader",
-    "Run": "surefoot.watch",
-    "SurefootWarning": "surefoot.watch",
+    "Run": "surefoot.run",
+    "SurefootWarning": "surefoot.run",
     "examine": "surefoot.diagnosis.examine",
-    "watch": "surefoot.watch",
+    "watch": "surefoot.run",
 }
 
 __all__ = [

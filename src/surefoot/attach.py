@@ -21,7 +21,7 @@ from surefoot.probes.recorder import Options
 from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import Watched, weights_of
 from surefoot.probes.trace import user_line
-from surefoot.watch import Run, stream_named
+from surefoot.run import Run, stream_named
 
 Prepare = Callable[[Mapping[str, nn.Module], Sequence[torch.optim.Optimizer]], None]
 

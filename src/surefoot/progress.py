@@ -7,8 +7,8 @@ import threading
 import time
 
 from surefoot.report.text import progress_line
+from surefoot.run import Run
 from surefoot.types import Diagnosis
-from surefoot.watch import Run
 
 FIRST_LINE_SECONDS = 2.0
 SLOWEST_LINE_SECONDS = 30.0
