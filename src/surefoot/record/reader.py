@@ -311,7 +311,7 @@ class RecordReader:
             raise RecordError(
                 f"{self.path}: this reader was closed; open a new one"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeError) as error:
             if getattr(error, "sqlite_errorcode", 0) & 255 in _BUSY:
                 raise RecordError(
                     f"{self.path} is locked by another process; try again"

@@ -29,8 +29,8 @@ missing end is noticed. An object of tables and, by channel number, `chunk`."""
 
 
 def crc_of(*parts: object) -> int:
-    """CRC-32 of the parts, each as text, with lengths, so that none can shift."""
-    texts = [str(part).encode() for part in parts]
+    """CRC-32 of the parts with their types and lengths, so that none can shift."""
+    texts = [repr(part).encode() for part in parts]
     lengths = struct.pack(f"<{len(texts)}I", *map(len, texts))
     return zlib.crc32(b"".join((lengths, *texts)))
 
@@ -156,8 +156,9 @@ def chunk_number(channel: int, sequence: int) -> int:
 def _chunk_crc(
     number: int, first: int, last: int, count: int, listed: bytes | None, blob: bytes
 ) -> int:
-    head = struct.pack("<qqqq", number, first, last, count) + (listed or b"")
-    return zlib.crc32(blob, zlib.crc32(head))
+    even = listed is None
+    head = struct.pack("<qqqq?", number, first, last, count, even)
+    return zlib.crc32(blob, zlib.crc32(head if even else head + listed))
 
 
 def no_readings(quantity: str, stream: str, layers: tuple[str, ...]) -> Series:

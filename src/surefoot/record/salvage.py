@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surefoot.record import rows, schema
+from surefoot.record.schema import PAGE_BYTES
 
 TABLE_LEAF = 13
 WAL_MAGIC = (0x377F0682, 0x377F0683)
-PAGE_BYTES = 4096
-"""What `schema.created` makes; used where the header is gone."""
-
 COLUMNS = {4: "meta", 5: "channel", 6: "event", 7: "chunk"}
 """Which table a row belongs to, by its number of columns."""
 
@@ -36,17 +34,15 @@ class _Pages:
     """Pages by number, from 1; those of the write-ahead log go before the file's."""
 
     data: bytes
-    size: int
-    usable: int
     newer: dict[int, bytes]
 
     def __getitem__(self, number: int) -> bytes:
         if number in self.newer:
             return self.newer[number]
-        return self.data[(number - 1) * self.size : number * self.size]
+        return self.data[(number - 1) * PAGE_BYTES : number * PAGE_BYTES]
 
     def __len__(self) -> int:
-        return max(-(-len(self.data) // self.size), *self.newer, 0, 0)
+        return max(-(-len(self.data) // PAGE_BYTES), *self.newer, 0, 0)
 
 
 def salvaged(path: Path) -> tuple[sqlite3.Connection, int]:
@@ -103,25 +99,21 @@ def _whole_rows(pages: _Pages) -> Iterator[tuple[str, rows.Row]]:
 
 def _pages(path: Path) -> _Pages:
     data = path.read_bytes()
-    size = int.from_bytes(data[16:18], "big")
-    if size < 512 or size & (size - 1):
-        size = PAGE_BYTES
     log = Path(f"{path}-wal")
-    newer = _logged(log.read_bytes(), size) if log.is_file() else {}
-    return _Pages(data, size, size, newer)
+    return _Pages(data, _logged(log.read_bytes()) if log.is_file() else {})
 
 
-def _logged(log: bytes, size: int) -> dict[int, bytes]:
+def _logged(log: bytes) -> dict[int, bytes]:
     """Pages in a write-ahead log, the newest of each, up to the last commit."""
     if len(log) < 32 or int.from_bytes(log[:4], "big") not in WAL_MAGIC:
         return {}
     committed: dict[int, bytes] = {}
     waiting: dict[int, bytes] = {}
-    for start in range(32, len(log) - size - 23, size + 24):
+    for start in range(32, len(log) - PAGE_BYTES - 23, PAGE_BYTES + 24):
         number, total = struct.unpack_from(">II", log, start)
         if log[start + 8 : start + 16] != log[16:24] or number == 0:
             break  # a frame of an earlier round of the log
-        waiting[number] = log[start + 24 : start + 24 + size]
+        waiting[number] = log[start + 24 : start + 24 + PAGE_BYTES]
         if total:
             committed.update(waiting)
             waiting.clear()
@@ -155,7 +147,7 @@ def _row(pages: _Pages, page: bytes, at: int) -> rows.Row:
     """
     size, at = _varint(page, at)
     number, at = _varint(page, at)
-    if size > len(pages) * pages.size:
+    if size > len(pages) * PAGE_BYTES:
         raise ValueError("longer than the file")
     payload = _payload(pages, page, at, size)
     header, place = _varint(payload, 0)
@@ -174,10 +166,10 @@ def _row(pages: _Pages, page: bytes, at: int) -> rows.Row:
 
 def _payload(pages: _Pages, page: bytes, at: int, size: int) -> bytes:
     """A cell's bytes, gathered over its overflow pages."""
-    most, least = pages.usable - 35, (pages.usable - 12) * 32 // 255 - 23
+    most, least = PAGE_BYTES - 35, (PAGE_BYTES - 12) * 32 // 255 - 23
     if size <= most:
         return page[at : at + size]
-    local = least + (size - least) % (pages.usable - 4)
+    local = least + (size - least) % (PAGE_BYTES - 4)
     local = local if local <= most else least
     parts = [page[at : at + local]]
     following = int.from_bytes(page[at + local : at + local + 4], "big")
@@ -186,8 +178,8 @@ def _payload(pages: _Pages, page: bytes, at: int, size: int) -> bytes:
         if not 0 < following <= len(pages):
             raise ValueError("its overflow pages end early")
         overflow = pages[following]
-        parts.append(overflow[4 : min(4 + left, pages.usable)])
-        left -= pages.usable - 4
+        parts.append(overflow[4 : min(4 + left, PAGE_BYTES)])
+        left -= PAGE_BYTES - 4
         following = int.from_bytes(overflow[:4], "big")
     return b"".join(parts)
 

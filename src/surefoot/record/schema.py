@@ -23,6 +23,9 @@ FORMAT_VERSION = 1
 APPLICATION_ID = 0x53464F54
 """ASCII "SFOT"; marks a SQLite file as a Surefoot record (`application_id`)."""
 
+PAGE_BYTES = 4096
+"""Of every record, so that one can be read whose header is broken."""
+
 SUFFIX = ".surefoot"
 SEQUENCE_BITS = 32
 
@@ -137,7 +140,7 @@ def created(path: Path) -> sqlite3.Connection:
     path.open("xb").close()
     connection = _connected(path)
     try:
-        connection.execute("PRAGMA page_size=4096")
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.executescript(
             f"BEGIN; PRAGMA application_id={APPLICATION_ID};"
             f"PRAGMA user_version={FORMAT_VERSION};{DDL}COMMIT;"

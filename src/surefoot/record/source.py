@@ -22,6 +22,12 @@ from surefoot.record.schema import FORMAT_VERSION, SUFFIX, RecordError
 MAGIC = b"SQLite format 3\0"
 """The first 16 bytes of a SQLite file (sqlite.org/fileformat.html#magic)."""
 
+FAULTS = (sqlite3.Error, OSError, UnicodeError)
+"""What reading a damaged file raises; Unicode where SQLite quotes garbage."""
+
+FORMATS_EVER = 1000
+"""A format version from here on is taken for a broken header, not a newer program."""
+
 TABLES = ("meta", "channel", "event", "chunk")
 
 
@@ -42,7 +48,7 @@ def opened(path: Path) -> Source:
     problem = _header_problem(path)
     if problem is None:
         for way in (_live, _aside, _frozen):
-            with contextlib.suppress(sqlite3.Error, OSError):
+            with contextlib.suppress(*FAULTS):
                 return Source(_checked(way(path)))
         problem = "its tables cannot be read"
     return rescued(path, problem)
@@ -84,17 +90,16 @@ def _header_problem(path: Path) -> str | None:
             f"{path} is empty; {expected}; the run was ended before it wrote "
             "anything, or the disk was full"
         )
-    if head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
-        version = int.from_bytes(head[60:64], "big")
-        if version > FORMAT_VERSION and head.startswith(MAGIC):
-            raise _too_new(path, version)
-    if head.startswith(MAGIC) and len(head) == 100:
-        if head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
-            return None
-        if path.suffix != SUFFIX:
-            raise RecordError(f"{path} is a SQLite file of another program; {expected}")
-    elif path.suffix != SUFFIX:
+    ours = head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big")
+    if not head.startswith(MAGIC) and path.suffix != SUFFIX:
         raise RecordError(f"{path} is not a record; {expected}")
+    if not ours and path.suffix != SUFFIX:
+        raise RecordError(f"{path} is a SQLite file of another program; {expected}")
+    if ours and head.startswith(MAGIC) and len(head) == 100:
+        version = int.from_bytes(head[60:64], "big")
+        if FORMAT_VERSION < version < FORMATS_EVER:
+            raise _too_new(path, version)
+        return None
     return "its header is not that of a record"
 
 
@@ -123,7 +128,7 @@ def _too_new(path: Path, version: int) -> RecordError:
     needed = "a newer version"
     query = "SELECT json FROM meta WHERE key = 'surefoot'"
     with (
-        contextlib.suppress(sqlite3.Error, OSError, TypeError),
+        contextlib.suppress(*FAULTS, TypeError),
         contextlib.closing(_live(path)) as connection,
     ):
         needed = f"version {connection.execute(query).fetchone()[0]} or newer"
@@ -179,7 +184,7 @@ def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
     try:
         for table in TABLES:
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
-    except sqlite3.Error:
+    except FAULTS:
         connection.close()
         raise
     return connection

@@ -1,0 +1,63 @@
+"""Writes `v1.surefoot`, the golden record of format 1. Never run it again.
+
+Once a format is out, its golden record stays as it was written: it shows that old
+files open. A new format gets a new file beside it, made by a copy of this script.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from surefoot.record.writer import RecordWriter
+from surefoot.types import Event, Facts, Module, Parameter, Series
+
+FACTS = Facts(
+    model="Net",
+    optimizer="SGD",
+    options={"lr": 0.1, "momentum": 0.9, "nesterov": False},
+    parameters=(
+        Parameter("0.weight", "0", 12),
+        Parameter("0.bias", "0", 3, held=False),
+    ),
+    modules=(Module("0", "Linear"), Module("1", "Sigmoid")),
+    unseen=("module 2 was never called",),
+)
+
+
+def written(path: Path) -> None:
+    """Two streams, a changing layer set, uneven steps, numbers that are none."""
+    meta = {
+        "created": "2026-01-02T03:04:05.000+00:00",
+        "surefoot": "0.1.0",
+        "script": "train.py",
+        "argv": ["--lr", "0.1"],
+        "streams": {"main": FACTS, "critic": {"optimizer": "Adam", "later_key": 1}},
+    }
+    writer = RecordWriter(path, meta)
+    for first in range(0, 200, 50):
+        steps = np.arange(first, first + 50)
+        loss = (2.0 / (1.0 + steps)).astype(np.float32)[:, None]
+        if first == 150:
+            loss[-1], loss[-2] = np.nan, np.inf
+        writer.append(Series("loss", ("run",), steps, loss))
+        writer.append(Series("loss", ("run",), steps, loss + 1, "critic"))
+    layers = ("0.weight", "0.bias")
+    values = np.array([[0.5, 0.25], [1.5, 1.25], [2.5, 2.25]], np.float32)
+    writer.append(Series("grad_norm", layers, np.array([0, 10, 15]), values))
+    writer.append(Series("grad_norm", layers[:1], np.array([20, 30]), values[:2, :1]))
+    writer.event(Event(0, "start", {"script": "train.py"}))
+    writer.event(Event(150, "note", {"text": "größer"}, stream="critic"))
+    writer.event(Event(199, "end", {"status": "failed", "error": "ValueError: 3"}))
+    writer.put_meta("writer", {"host": "golden", "boot": "", "pid": 1, "heartbeat": 0})
+    writer.close()
+    database = sqlite3.connect(path)
+    database.execute("VACUUM")
+    database.close()
+
+
+if __name__ == "__main__":
+    written(Path(sys.argv[1]))
