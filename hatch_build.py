@@ -54,10 +54,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 
 class Node(NamedTuple):
-    """How npm is called: `npm` is the beginning of the command, `folder` holds node."""
+    """Node's program, and the beginning of an npm command."""
 
+    node: Path
     npm: tuple[str, ...]
-    folder: Path
 
 
 def build(root: Path) -> bool:
@@ -143,7 +143,7 @@ def system_node() -> Node | None:
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None or _version(node) < OLDEST_NODE:
         return None
-    return Node((npm,), Path(node).parent)
+    return Node(Path(node), (npm,))
 
 
 def packaged_node() -> Node | None:
@@ -156,7 +156,7 @@ def packaged_node() -> Node | None:
     for node, modules in places:
         npm = modules / "node_modules" / "npm" / "bin" / "npm-cli.js"
         if node.is_file() and npm.is_file():
-            return Node((str(node), str(npm)), node.parent)
+            return Node(node, (str(node), str(npm)))
     return None
 
 
@@ -182,7 +182,7 @@ def run_npm(web: Path, node: Node, arguments: Sequence[str]) -> None:
     Raises:
         RuntimeError: it failed; the end of its output is in the message.
     """
-    path = os.pathsep.join([str(node.folder), os.environ.get("PATH", "")])
+    path = os.pathsep.join([str(node.node.parent), os.environ.get("PATH", "")])
     done = subprocess.run(
         [*node.npm, *arguments],
         cwd=web,
