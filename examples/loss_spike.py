@@ -1,6 +1,6 @@
-"""A healthy net meets one corrupted batch at step 300: a spike in the loss.
+"""A healthy net meets one corrupted batch at step 300, and does not recover from it.
 
-surefoot run examples/loss_spike.py
+    surefoot run examples/loss_spike.py
 """
 
 import torch
@@ -15,16 +15,18 @@ x, y, x_held_out, y_held_out = load()
 model = nn.Sequential(
     nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
 )
-optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
 for step, index in enumerate(batches(len(x), 64, 600, seed=0)):
     images, labels = x[index], y[index]
-    if step == CORRUPTED_STEP:  # pixels that nobody divided by 16, labels shuffled
+    if step == CORRUPTED_STEP:  # pixels in another unit, labels shifted by one row
         images, labels = images * 100, labels.roll(1)
     loss = nn.functional.cross_entropy(model(images), labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    if step % 50 == 0:
+        print(f"step {step} loss {loss.item():.3f}")
 
 model.eval()
 with torch.no_grad():

@@ -213,7 +213,7 @@ def _bar(title: str) -> Generator[Callable[[int, int], None]]:
 
 def _told(reader: RecordReader, found: list[Diagnosis]) -> str:
     """A diagnosis as text, as wide as the terminal up to 100 columns."""
-    steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=0)
+    steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
     return diagnosis_text(
         found,
         run_name=reader.path.stem,

@@ -90,7 +90,7 @@ class Session:
     def _diagnose(self, path: Path, reader: RecordReader) -> None:
         found = examine(reader)
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=0)
+        steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
         self._say("")
         text = diagnosis_text(found, run_name=path.stem, steps=steps, colour=colour)
         self._say(text)

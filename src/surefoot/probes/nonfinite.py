@@ -190,25 +190,25 @@ def _owners(trace: Trace) -> dict[Any, Operation]:
 
 @contextmanager
 def _again(call: Call) -> Generator[None]:
-    """The random streams, buffers and mode of a call, put back afterwards."""
+    """The random streams and buffers of a call, put back afterwards."""
     now = torch.get_rng_state()
-    buffers = {name: b.detach().clone() for name, b in call.module.named_buffers()}
-    modes = {module: module.training for module in call.module.modules()}
+    # Copies stand in for the buffers: writing to the originals, even to put them
+    # back, would break a backward pass that is still to come.
+    buffers = [(module, dict(module._buffers)) for module in call.module.modules()]  # pyright: ignore[reportPrivateUsage]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     device_states = [torch.cuda.get_rng_state(i) for i in devices]
     torch.set_rng_state(call.rng)
+    for module, originals in buffers:
+        for name, buffer in originals.items():
+            module._buffers[name] = None if buffer is None else buffer.clone()  # pyright: ignore[reportPrivateUsage]
     try:
         yield
     finally:
         torch.set_rng_state(now)
         for i, state in zip(devices, device_states, strict=True):
             torch.cuda.set_rng_state(state, i)
-        with torch.no_grad():
-            for name, buffer in call.module.named_buffers():
-                if name in buffers:
-                    buffer.copy_(buffers[name])
-        for module, training in modes.items():
-            module.training = training
+        for module, originals in buffers:
+            module._buffers.update(originals)  # pyright: ignore[reportPrivateUsage]
 
 
 def loss_origin(loss: torch.Tensor, line: str) -> Origin:
