@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from surefoot.record.schema import PAGE_BYTES
 
 TABLE_LEAF = 13
 WAL_MAGIC = (0x377F0682, 0x377F0683)
-COLUMNS = {4: "meta", 5: "channel", 6: "event", 7: "chunk"}
+COLUMNS: Mapping[int, str] = {4: "meta", 5: "channel", 6: "event", 7: "chunk"}
 """Which table a row belongs to, by its number of columns."""
 
 UNNAMED = "unnamed "
 """What readings are called, with a number, of which only the name is lost."""
 
-_INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+_INTEGER_BYTES: Mapping[int, int] = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
 @dataclass(frozen=True, slots=True)

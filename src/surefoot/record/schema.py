@@ -23,6 +23,9 @@ FORMAT_VERSION = 1
 APPLICATION_ID = 0x53464F54
 """ASCII "SFOT"; marks a SQLite file as a Surefoot record (`application_id`)."""
 
+UNKNOWN_VERSION = "unknown"
+"""What a record tells of the surefoot that wrote it, if that was not installed."""
+
 PAGE_BYTES = 4096
 """Of every record, so that one can be read whose header is broken."""
 

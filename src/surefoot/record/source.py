@@ -8,6 +8,7 @@ folder; a damaged one from the rows that `salvage` finds whole.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -25,7 +26,7 @@ MAGIC = b"SQLite format 3\0"
 FAULTS = (sqlite3.Error, OSError, UnicodeError)
 """What reading a damaged file raises; Unicode where SQLite quotes garbage."""
 
-FORMATS_EVER = 1000
+FORMATS_EVER = 256
 """A format version from here on is taken for a broken header, not a newer program."""
 
 TABLES = ("meta", "channel", "event", "chunk")
@@ -128,10 +129,13 @@ def _too_new(path: Path, version: int) -> RecordError:
     needed = "a newer version"
     query = "SELECT json FROM meta WHERE key = 'surefoot'"
     with (
-        contextlib.suppress(*FAULTS, TypeError),
+        contextlib.suppress(*FAULTS, TypeError, ValueError),
         contextlib.closing(_live(path)) as connection,
     ):
-        needed = f"version {connection.execute(query).fetchone()[0]} or newer"
+        told = json.loads(connection.execute(query).fetchone()[0])
+        needed = (
+            needed if told == schema.UNKNOWN_VERSION else f"version {told} or newer"
+        )
     return RecordError(
         f"{path} is in record format {version}; this surefoot reads formats up to "
         f"{FORMAT_VERSION}; install {needed}: pip install -U surefoot"

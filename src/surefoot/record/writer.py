@@ -25,7 +25,7 @@ import numpy as np
 from surefoot.record import liveness
 from surefoot.record.feed import QUEUE_BYTES, Feed
 from surefoot.record.rows import encoded
-from surefoot.record.schema import RecordError
+from surefoot.record.schema import UNKNOWN_VERSION, RecordError
 from surefoot.record.store import Block, Happening, Meta, Store, plain
 from surefoot.types import Event, Series
 
@@ -152,8 +152,8 @@ def _new_store(path: Path, meta: Mapping[str, Any]) -> Store:
 def _version() -> str:
     try:
         return metadata.version("surefoot")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        return "unknown"
+    except metadata.PackageNotFoundError:  # run from a bare source tree
+        return UNKNOWN_VERSION
 
 
 def _ended(feed: Feed, process: int) -> None:
