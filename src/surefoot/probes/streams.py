@@ -37,12 +37,14 @@ class Watched:
         rows = [*zip(self.names, self.weights, strict=True)]
         held = [_parameter(name, weight, held=True) for name, weight in rows]
         free = [_parameter(n, weight, held=False) for n, weight in self.unheld.items()]
+        place = {name: i for i, name in enumerate(self.modules)}
+        parameters = sorted([*held, *free], key=lambda p: place.get(p.module, -1))
         return Facts(
             stream=self.name,
             model=", ".join(type(unwrapped(m)).__name__ for m in self.roots.values()),
             optimizer=type(self.optimizer).__name__,
             options=_plain(self.optimizer.param_groups[0]),
-            parameters=(*held, *free),
+            parameters=tuple(parameters),
             modules=tuple(Module(name, kind) for name, kind in kinds.items()),
             unseen=self.unseen,
         )
