@@ -1,10 +1,11 @@
 // uPlot, told what our line charts look like: a panel in, its options out.
 import uPlot from "uplot";
 import type { LinePanel } from "./data";
-import { number, step } from "./format";
+import { number } from "./format";
 import { drawOnset } from "./heat";
 import type { Range } from "./link";
-import type { Palette } from "./theme";
+import { AXIS_HEIGHT, drawSteps, FONT } from "./steps";
+import { faded, type Palette } from "./theme";
 
 export interface Drawing {
   panel: LinePanel;
@@ -33,7 +34,7 @@ function positive(value: number | null): number | null {
 }
 
 export function colourOf(line: number, faint: Set<number>, colours: Palette): string {
-  if (faint.has(line)) return colours.grid;
+  if (faint.has(line)) return faded(colours.faint, 0.3);
   const strong = line - [...faint].filter((other) => other < line).length;
   return colours.lines[strong % colours.lines.length] ?? colours.ink;
 }
@@ -43,7 +44,7 @@ export function options(drawing: Drawing): uPlot.Options {
   return {
     width: size.width,
     height: size.height,
-    padding: [12, 0, size.showSteps ? 0 : 6, 0],
+    padding: [12, 0, size.showSteps ? AXIS_HEIGHT : 6, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -59,7 +60,7 @@ export function options(drawing: Drawing): uPlot.Options {
     bands: panel.high
       ? panel.y.map((_, line) => ({
           series: [2 * line + 2, 2 * line + 1] as [number, number],
-          fill: `${colourOf(line, drawing.faint, colours)}40`,
+          fill: faded(colourOf(line, drawing.faint, colours), 0.35),
         }))
       : [],
     hooks: hooks(drawing),
@@ -78,7 +79,7 @@ function series({ panel, colours, faint }: Drawing): uPlot.Series[] {
     const one: uPlot.Series = {
       label,
       stroke: colourOf(line, faint, colours),
-      width: faint.has(line) ? 1 : 1.6,
+      width: faint.has(line) ? 0.75 : panel.high ? 1.1 : 1.6,
       points: { show: panel.x.length < 30 && !faint.has(line), size: 4 },
       spanGaps: false,
     };
@@ -87,24 +88,40 @@ function series({ panel, colours, faint }: Drawing): uPlot.Series[] {
 }
 
 function axes({ panel, colours, size }: Drawing): uPlot.Axis[] {
-  const font = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
-  const grid = { stroke: colours.grid, width: 1 };
   return [
+    { show: false },
     {
-      show: size.showSteps, stroke: colours.soft, font, size: 26, gap: 4, space: 80,
-      grid: { show: false }, ticks: { stroke: colours.grid, size: 4, width: 1 },
-      values: (_, marks) => marks.map(step),
-      incrs: WHOLE,
-    },
-    {
-      stroke: colours.soft, font, size: size.axis, gap: 6, grid, ticks: { show: false },
+      stroke: colours.soft, font: FONT, size: size.axis, gap: 6, ticks: { show: false },
+      grid: { stroke: colours.grid, width: 1, ...(panel.log ? { filter: powers } : {}) },
+      ...(panel.log ? { filter: powers } : {}),
       space: panel.log ? 22 : 30,
-      values: (_, marks) => thinned(marks.map((mark) => (mark === null ? "" : number(mark, 2)))),
+      values: (_, marks, __, ___, gap) =>
+        panel.log ? thinned(marks.map((mark) => (mark === null ? "" : tight(number(mark, 2))))) : labels(marks, gap),
     },
   ];
 }
 
-const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].flatMap((ten) => [ten, 2 * ten, 5 * ten]);
+/** As many decimals as the gap between two labels needs. */
+export function labels(marks: number[], gap: number): string[] {
+  const largest = Math.max(...marks.map(Math.abs));
+  if (largest >= 1e5 || largest < 1e-3) return marks.map((mark) => tight(number(mark, 2)));
+  const decimals = Math.max(0, [0, 1, 2, 3, 4, 5].findIndex((digits) => whole(gap * 10 ** digits)));
+  return marks.map((mark) => mark.toFixed(decimals).replace("-", "−"));
+}
+
+function whole(value: number): boolean {
+  return Math.abs(value - Math.round(value)) < 1e-6 * value;
+}
+
+/** "2 × 10⁻⁴" without its spaces: the axis is narrow. */
+function tight(text: string): string {
+  return text.replaceAll(" ", "");
+}
+
+/** On a logarithmic axis only the powers of ten. */
+function powers(_: uPlot, marks: number[]): (number | null)[] {
+  return marks.map((mark) => (whole(Math.log10(mark) + 100) ? mark : null));
+}
 
 function thinned(labels: string[]): string[] {
   const filled = labels.filter(Boolean).length;
@@ -134,7 +151,8 @@ function hooks(drawing: Drawing): uPlot.Hooks.Arrays {
   };
 }
 
-function drawMarks(plot: uPlot, { panel, colours, onset }: Drawing): void {
+function drawMarks(plot: uPlot, drawing: Drawing): void {
+  const { panel, colours, onset, size } = drawing;
   const context = plot.ctx;
   const { left, top, width, height } = plot.bbox;
   const ratio = devicePixelRatio;
@@ -144,7 +162,7 @@ function drawMarks(plot: uPlot, { panel, colours, onset }: Drawing): void {
   if (onset !== null) {
     const x = plot.valToPos(onset, "x", true);
     if (inside(x)) {
-      drawOnset(context, x / ratio, [top / ratio, (top + height) / ratio], {
+      drawOnset(context, x / ratio - 1, [top / ratio, (top + height) / ratio], {
         colour: colours.alarm, halo: "transparent",
       });
     }
@@ -153,6 +171,12 @@ function drawMarks(plot: uPlot, { panel, colours, onset }: Drawing): void {
     if (mark.step === null) continue;
     const x = plot.valToPos(mark.step, "x", true);
     if (inside(x)) drawPennant(context, x / ratio, top / ratio, { ...mark, colours, right: (left + width) / ratio });
+  }
+  if (size.showSteps) {
+    drawSteps(context, {
+      ...colours, onset, range: drawing.range(), left: left / ratio, width: width / ratio,
+      top: (top + height) / ratio,
+    });
   }
   context.restore();
 }
@@ -171,7 +195,7 @@ function drawPennant(context: CanvasRenderingContext2D, x: number, top: number, 
   context.lineTo(x + 5, top - 9);
   context.lineTo(x, top - 1);
   context.fill();
-  context.font = '600 11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+  context.font = `600 ${FONT}`;
   context.textBaseline = "top";
   const room = mark.right - x > context.measureText(mark.label).width + 12;
   context.textAlign = room ? "left" : "right";

@@ -24,7 +24,7 @@ export function unpack(panel: HeatPanel): Grid {
   const codes = new Uint16Array(rows * columns).fill(MISSING);
   panel.cells.forEach((cell, row) => {
     const bytes = atob(cell);
-    for (let column = 0; column < columns; column++) {
+    for (let column = 0; column < Math.min(columns, bytes.length >> 1); column++) {
       const low = bytes.charCodeAt(2 * column);
       codes[row * columns + column] = low + 256 * bytes.charCodeAt(2 * column + 1);
     }

@@ -115,14 +115,17 @@ export function drawLabels(
   const most = Math.floor((frame.left - 14) / (size * 0.58));
   context.textAlign = "right";
   context.textBaseline = "middle";
+  const common = sharedPrefix(labels.names);
   for (const row of labelled(labels, height, size + 3)) {
     const marked = labels.accused.has(row);
     const chosen = row === labels.selected;
     context.font = `${marked || chosen ? "600 " : ""}${size}px ${MONO}`;
     context.fillStyle = marked ? labels.alarm : chosen ? labels.ink : labels.soft;
     const name = labels.names[row] ?? "";
-    const text = shorten(labels.brief ? abbreviated(name) : name, Math.max(most, 3));
-    context.fillText(text, frame.left - 8, frame.top + (row + 0.5) * height);
+    const text = labels.brief ? brief(name.slice(common), most) : shorten(name, Math.max(most, 3));
+    const middle = frame.top + (row + 0.5) * height;
+    const lowest = frame.top + frame.height - size / 2;
+    context.fillText(text, frame.left - 8, Math.min(Math.max(middle, size / 2), lowest));
   }
 }
 
@@ -147,8 +150,23 @@ function spread(rows: number, every: number): number[] {
   return Array.from({ length: Math.ceil(rows / every) }, (_, index) => index * every);
 }
 
-export function abbreviated(name: string): string {
-  return name.replace(/weight$/, "w").replace(/bias$/, "b");
+/** What all names begin with, up to a dot: "net." says nothing on a phone. */
+export function sharedPrefix(names: string[]): number {
+  let prefix = names[0] ?? "";
+  for (const name of names) {
+    while (!name.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  }
+  return prefix.lastIndexOf(".") + 1;
+}
+
+/** A name in a few signs: its first number and its end, which tell layers apart. */
+export function brief(name: string, most: number): string {
+  const short = name.replace(/\.weight$/, "").replace(/\.bias$/, ".b");
+  const points = Array.from(short);
+  if (points.length <= most) return short;
+  const block = /\d+(?=\.)/.exec(short)?.[0] ?? "";
+  const tail = points.slice(-Math.max(most - block.length - 1, 1)).join("");
+  return `${block}…${tail.replace(/^\./, "")}`;
 }
 
 /** A bracket around the accused row and a broken line at the onset. */
@@ -159,16 +177,17 @@ export function drawAccused(
 ): void {
   const height = frame.height / marks.count;
   for (const row of marks.rows) {
-    const top = frame.top + row * height;
-    context.lineWidth = 3.5;
-    context.strokeStyle = marks.halo;
-    context.strokeRect(frame.left + 0.5, top, frame.width - 1, height);
-    context.lineWidth = 1.75;
-    context.strokeStyle = marks.colour;
-    context.strokeRect(frame.left + 0.5, top, frame.width - 1, height);
+    // Drawn around the row, not on it: its cells are what one came to see.
+    const top = frame.top + row * height - 1;
+    const stroke = height < 10 ? 1 : 1.5;
+    for (const [width, colour] of [[2 * stroke, marks.halo], [stroke, marks.colour]] as const) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.strokeRect(frame.left + 0.75, Math.max(top, 0.75), frame.width - 1.5, height + 2);
+    }
   }
   if (marks.onset === null) return;
-  drawOnset(context, marks.onset, [frame.top, frame.top + frame.height], marks);
+  drawOnset(context, marks.onset - 1, [frame.top, frame.top + frame.height], marks);
 }
 
 export function drawOnset(
@@ -187,7 +206,7 @@ export function drawOnset(
     context.stroke();
   };
   context.save();
-  line(3.5, colours.halo, []);
-  line(1.75, colours.colour, [5, 3]);
+  line(2.5, colours.halo, []);
+  line(1.25, colours.colour, [5, 3]);
   context.restore();
 }

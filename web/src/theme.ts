@@ -5,21 +5,23 @@ export type Theme = "light" | "dark";
 
 const DARK = "(prefers-color-scheme: dark)";
 
-function system(): Theme {
-  return window.matchMedia(DARK).matches ? "dark" : "light";
-}
-
-/** The theme in use and a function that flips it; the choice lasts for the visit. */
-export function useTheme(): [Theme, () => void] {
-  const [chosen, choose] = useState<Theme | null>(null);
-  const [preferred, prefer] = useState<Theme>(system);
+/** Whether a media query holds, now and later. */
+function useMedia(text: string): boolean {
+  const [holds, hold] = useState(() => window.matchMedia(text).matches);
   useEffect(() => {
-    const query = window.matchMedia(DARK);
-    const listen = (): void => prefer(system());
+    const query = window.matchMedia(text);
+    const listen = (): void => hold(query.matches);
     query.addEventListener("change", listen);
     return () => query.removeEventListener("change", listen);
-  }, []);
-  const theme = chosen ?? preferred;
+  }, [text]);
+  return holds;
+}
+
+/** The theme in use and a function that flips it; paper is always light. */
+export function useTheme(): [Theme, () => void] {
+  const [chosen, choose] = useState<Theme | null>(null);
+  const preferred: Theme = useMedia(DARK) ? "dark" : "light";
+  const theme = useMedia("print") ? "light" : chosen ?? preferred;
   document.documentElement.dataset["theme"] = theme;
   return [theme, () => choose(theme === "dark" ? "light" : "dark")];
 }
@@ -31,6 +33,7 @@ export interface Palette {
   grid: string;
   paper: string;
   alarm: string;
+  halo: string;
   lines: string[];
 }
 
@@ -45,6 +48,15 @@ export function palette(): Palette {
     grid: named("--hairline"),
     paper: named("--card"),
     alarm: named("--alarm"),
+    halo: named("--halo"),
     lines: ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"].map(named),
   };
+}
+
+/** A colour of the style sheet (#rgb or #rrggbb) at a share of its strength. */
+export function faded(colour: string, share: number): string {
+  const digits = colour.slice(1);
+  const pairs = digits.length === 3 ? Array.from(digits, (digit) => digit + digit) : digits.match(/../g) ?? [];
+  const channels = pairs.slice(0, 3).map((pair) => Number.parseInt(pair, 16));
+  return `rgb(${channels.join(" ")} / ${Math.round(100 * share)}%)`;
 }

@@ -13,6 +13,12 @@ export function spaced(name: string): string {
   return name.replaceAll("_", " ");
 }
 
+/** A recorded quantity as one says it. */
+export function quantityWords(name: string): string {
+  if (name === "lr") return "learning rate";
+  return spaced(name).replace(/^grad /, "gradient ").replace(/^step seconds$/, "step time");
+}
+
 export function sentence(text: string): string {
   const words = spaced(text);
   return words.charAt(0).toUpperCase() + words.slice(1);
@@ -36,14 +42,18 @@ export function status(run: Run): { label: string; kind: string } {
   return { label: "no end recorded", kind: "quiet" };
 }
 
+function knob(name: string): string {
+  return name === "lr" ? "learning rate" : spaced(name);
+}
+
 export function change(one: Change): string {
   const amount = typeof one.amount === "number" ? number(one.amount) : one.amount;
   const where = one.layers.length ? ` in ${one.layers.join(", ")}` : "";
-  const knob = spaced(one.knob);
-  if (one.op === "scale") return `${knob} × ${amount}${where}`;
-  if (one.op === "set") return `${knob} → ${amount}${where}`;
-  if (one.op === "add") return `${knob} + ${amount}${where}`;
-  return `${knob}: ${spaced(one.op)} ${amount}${where}`;
+  const what = knob(one.knob);
+  if (one.op === "scale") return `${what} × ${amount}${where}`;
+  if (one.op === "set") return `${what} → ${amount}${where}`;
+  if (one.op === "add") return `${what} + ${amount}${where}`;
+  return `${what}: ${spaced(one.op)} ${amount}${where}`;
 }
 
 export function advice(prescription: Prescription): string {
@@ -66,7 +76,7 @@ export function describe(event: RunEvent): string {
     case "skipped_step":
       return `Update skipped: ${text("reason")}`;
     case "change":
-      return `${sentence(text("knob"))} changed from ${text("before")} to ${text("after")}: ${text("why")}`;
+      return `${sentence(knob(text("knob")))} changed from ${text("before")} to ${text("after")}: ${text("why")}`;
     case "finding":
       return `Alarm: ${spaced(text("signature"))} in ${place(text("layer"))}`;
     case "note":
@@ -96,6 +106,21 @@ function verdictRemedy(body: Record<string, unknown>): string {
     return spaced(plain(prescription.remedy));
   }
   return "a remedy";
+}
+
+const MEANINGS: Record<string, string> = {
+  grad_norm: "Length of each parameter's gradient",
+  update_ratio: "Length of each update over the length of the weights",
+  dead_share: "Share of units that put out zero on the whole sample",
+  saturated_share: "Share of outputs at the ends of the activation's range",
+  activation_std: "Standard deviation of each module's output",
+  second_moment_ratio: "RMS of g²/v: 1 where Adam's second moment fits the gradient",
+  weight_norm: "Length of each parameter",
+  zero_share: "Share of outputs that are exactly zero",
+};
+
+export function meaning(quantity: string): string {
+  return MEANINGS[quantity] ?? sentence(quantity);
 }
 
 export function plain(value: unknown): string {

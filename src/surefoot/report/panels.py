@@ -54,13 +54,17 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """How one panel is made: `needs` are the quantities without which there is none."""
+    """How one panel is made: `needs` are the quantities without which there is none.
+
+    What was recorded is multiplied by `scale` to give `unit`.
+    """
 
     name: str
     title: str
     needs: tuple[str, ...]
     log: bool = False
     unit: str = ""
+    scale: float = 1.0
 
 
 MAPS: tuple[Picture, ...] = (
@@ -68,7 +72,7 @@ MAPS: tuple[Picture, ...] = (
     Picture("update_ratio", "Update ratio", ("update_norm", "weight_norm"), log=True),
     Picture("dead_share", "Dead share", ("dead_share",)),
     Picture("saturated_share", "Saturated share", ("saturated_share",)),
-    Picture("activation_std", "Activation spread", ("activation_std",), log=True),
+    Picture("activation_std", "Output spread", ("activation_std",), log=True),
     Picture("second_moment_ratio", "g²/v", ("second_moment_ratio",), log=True),
     Picture("weight_norm", "Weight norm", ("weight_norm",), log=True),
     Picture("zero_share", "Zero share", ("zero_share",)),
@@ -79,7 +83,7 @@ LINES: tuple[Picture, ...] = (
     Picture("loss", "Loss", ("loss",)),
     Picture("metric", "Logged metrics", ("metric",)),
     Picture("lr", "Learning rate", ("lr",)),
-    Picture("step_seconds", "Step time", ("step_seconds",), unit="s"),
+    Picture("step_seconds", "Step time", ("step_seconds",), unit="ms", scale=1e3),
 )
 """Lines over steps, in the order of the page."""
 
@@ -122,6 +126,8 @@ def panels(
 def readings(record: Record, picture: Picture, stream: str) -> Series:
     """The series that a picture shows, computed where two quantities make it up."""
     series = record.series(picture.needs[0], stream)
+    if picture.scale != 1:
+        return replace(series, values=series.values * np.float32(picture.scale))
     if len(picture.needs) == 1:
         return series
     return ratio(picture.name, series, record.series(picture.needs[1], stream))

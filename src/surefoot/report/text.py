@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Literal, Protocol
@@ -28,7 +28,7 @@ from surefoot.types import Diagnosis, Evidence, Finding, Prescription, Severity,
 
 Tone = Literal["critical", "warning", "info", "good", "strong", "soft", "act"]
 
-_CODES: dict[Tone, str] = {
+_CODES: Mapping[Tone, str] = {
     "critical": "1;31",
     "warning": "1;33",
     "info": "1;34",
@@ -37,7 +37,7 @@ _CODES: dict[Tone, str] = {
     "soft": "2",
     "act": "36",
 }
-_SIGNS: dict[Severity, str] = {"critical": "✗", "warning": "!", "info": "i"}
+_SIGNS: Mapping[Severity, str] = {"critical": "✗", "warning": "!", "info": "i"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 

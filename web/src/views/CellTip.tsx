@@ -4,6 +4,7 @@ import { number, step } from "../format";
 import { codeAt, type Grid, value } from "../grid";
 import { type Frame, xOf } from "../heat";
 import type { Range } from "../link";
+import { AXIS_HEIGHT } from "../steps";
 import type { Cell } from "./cell";
 
 interface Props {
@@ -22,7 +23,7 @@ export function CellTip({ cell, frame, grid, panel, names, range }: Props) {
   const above = y > frame.height * 0.6;
   const style = {
     [leftward ? "right" : "left"]: `${leftward ? frame.left + frame.width - x + 10 : x + 14}px`,
-    [above ? "bottom" : "top"]: above ? `${frame.height + 26 - y + frame.height / grid.rows + 6}px` : `${y + 6}px`,
+    [above ? "bottom" : "top"]: above ? `${frame.height + AXIS_HEIGHT - y + frame.height / grid.rows + 6}px` : `${y + 6}px`,
   };
   return (
     <div class="tip" style={style}>
@@ -37,9 +38,11 @@ function shown(cell: Cell, grid: Grid): string {
   return number(value(grid, codeAt(grid, cell.row, cell.column)));
 }
 
-/** A decimated column stands for many steps and shows the largest of them. */
+/** A column stands for all steps up to the next and shows the largest reading. */
 function when(cell: Cell, grid: Grid): string {
-  return `step ${step(grid.steps[cell.column] ?? 0)}`;
+  const from = grid.steps[cell.column] ?? 0;
+  const to = (grid.edges[cell.column + 1] ?? from + 1) - 1;
+  return to > from ? `steps ${step(from)} to ${step(to)}` : `step ${step(from)}`;
 }
 
 export function spokenCell(cell: Cell, grid: Grid, panel: HeatPanel, names: string[]): string {

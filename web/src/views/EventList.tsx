@@ -17,7 +17,7 @@ export function EventList({ events }: { events: RunEvent[] }) {
         {shown.map((event, index) => (
           <li key={index} class={event.kind}>
             <span class="step">{step(event.step)}</span>
-            <span class="kind">{spaced(event.kind)}</span>
+            <span class="kind">{event.kind === "nonfinite" ? "non-finite" : spaced(event.kind)}</span>
             <span class="text">{describe(event)}</span>
           </li>
         ))}

@@ -21,6 +21,8 @@ const SHAPES: Record<string, { path: string; tone: string }> = {
 };
 const DOT = { path: "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0", tone: "quiet" };
 const MOST = 400;
+const HEIGHT = 30;
+const SIGN = 12;
 
 export function EventStrip({ events, shared }: Props) {
   const frame = useRef<HTMLDivElement>(null);
@@ -28,18 +30,16 @@ export function EventStrip({ events, shared }: Props) {
   const [from, to] = shared.range;
   const shown = events.filter((event) => event.kind !== "start" && event.step >= from && event.step <= to);
   if (!events.some((event) => event.kind !== "start")) return null;
-  const plot = width - AXIS;
   return (
     <div class="track strip" data-view="event-strip">
       <div class="title"><h3>Events</h3></div>
       <div class="chart" ref={frame}>
-        <svg width={width} height="26" aria-hidden="true">
-          <line class="rail" x1={AXIS} x2={width} y1="13" y2="13" />
-          {shown.slice(0, MOST).map((event, index) => {
+        <svg width={width} height={HEIGHT} aria-hidden="true">
+          <line class="rail" x1={AXIS} x2={width} y1={HEIGHT / 2} y2={HEIGHT / 2} />
+          {placed(shown.slice(0, MOST), shared.range, width).map(({ event, x, y }, index) => {
             const shape = SHAPES[event.kind] ?? DOT;
-            const x = AXIS + Math.min(Math.max(((event.step - from) / (to - from)) * plot, 6), plot - 6);
             return (
-              <g key={index} transform={`translate(${x} 13)`} class={shape.tone}>
+              <g key={index} transform={`translate(${x} ${y})`} class={shape.tone}>
                 <title>{`step ${step(event.step)}: ${describe(event)}`}</title>
                 <path d={shape.path} />
               </g>
@@ -50,4 +50,24 @@ export function EventStrip({ events, shared }: Props) {
       <div class="readings"><p class="at">{shown.length} in view, listed below</p></div>
     </div>
   );
+}
+
+interface Placed {
+  event: RunEvent;
+  x: number;
+  y: number;
+}
+
+/** Signs on their steps; those that would hide another go below or above it. */
+function placed(events: RunEvent[], [from, to]: Shared["range"], width: number): Placed[] {
+  const plot = width - AXIS;
+  let last = -Infinity;
+  let crowd = 0;
+  return events.map((event) => {
+    const x = AXIS + Math.min(Math.max(((event.step - from) / (to - from)) * plot, 6), plot - 6);
+    crowd = x - last < SIGN ? crowd + 1 : 0;
+    last = x;
+    const rows = [0, -1, 1];
+    return { event, x, y: HEIGHT / 2 + (rows[crowd % 3] ?? 0) * 9 };
+  });
 }

@@ -4,6 +4,7 @@ import type { HeatPanel } from "../data";
 import { columnAt, unpack, type Grid } from "../grid";
 import { cells, drawAccused, drawEmpty, drawLabels, drawMap, type Frame, rowAt, stepAt, xOf } from "../heat";
 import type { Range } from "../link";
+import { AXIS_HEIGHT, drawSteps } from "../steps";
 import { canvasOf } from "../canvas";
 import { palette } from "../theme";
 import { keyed, type Cell } from "./cell";
@@ -14,6 +15,7 @@ import type { Shared } from "./Tracks";
 import { AXIS, useWidth } from "./useWidth";
 
 interface Props {
+  quantity: string;
   panel: HeatPanel;
   names: string[];
   accused: number[];
@@ -23,7 +25,7 @@ interface Props {
 }
 
 export function HeatTrack(props: Props) {
-  const { panel, names, accused, row, shared, select } = props;
+  const { quantity, panel, names, accused, row, shared, select } = props;
   const grid = useMemo(() => unpack(panel), [panel]);
   const box = useRef<HTMLDivElement>(null);
   const width = useWidth(box);
@@ -43,11 +45,11 @@ export function HeatTrack(props: Props) {
   };
   return (
     <div class="track heat" data-view="heatmap">
-      <Legend panel={panel} grid={grid} />
+      <Legend quantity={quantity} grid={grid} />
       <div
         class="map" ref={box} tabIndex={0} role="group" aria-roledescription="heat-map"
         aria-label={described(panel, names, accused, shared.onset)}
-        style={{ height: `${frame.height + 26}px` }} onKeyDown={onKeyDown} {...mouse}
+        style={{ height: `${frame.height + AXIS_HEIGHT}px` }} onKeyDown={onKeyDown} {...mouse}
       >
         <canvas ref={canvas} />
         <Cross cell={cell} frame={frame} grid={grid} range={shared.range} drag={drag} />
@@ -77,43 +79,20 @@ function useDrawn(frame: Frame, grid: Grid, props: Props): preact.RefObject<HTML
   const canvas = useRef<HTMLCanvasElement>(null);
   const source = useMemo(() => cells(grid), [grid]);
   useLayoutEffect(() => {
-    const context = canvasOf(canvas.current, frame.left + frame.width, frame.height + 26);
+    const context = canvasOf(canvas.current, frame.left + frame.width, frame.height + AXIS_HEIGHT);
     if (!context || frame.width < 10) return;
     const colours = palette();
     drawEmpty(context, frame, colours.grid);
     drawMap(context, grid, source, { frame, range: shared.range });
     const onset = shared.onset === null ? null : xOf(shared.onset, shared.range, frame);
     drawAccused(context, frame, {
-      rows: accused, count: grid.rows, colour: colours.alarm, halo: "rgb(255 255 255 / 85%)",
+      rows: accused, count: grid.rows, colour: colours.alarm, halo: colours.halo,
       onset: onset !== null && onset >= frame.left && onset <= frame.left + frame.width ? onset : null,
     });
     drawLabels(context, { ...colours, names, accused: new Set(accused), selected: row, brief: frame.left < 100 }, frame);
-    drawSteps(context, frame, shared.range, colours.soft);
+    drawSteps(context, { ...colours, ...frame, top: frame.height, range: shared.range, onset: shared.onset });
   }, [frame, grid, source, names, accused, row, shared.range, shared.onset, shared.theme]);
   return canvas;
-}
-
-function drawSteps(context: CanvasRenderingContext2D, frame: Frame, range: Range, colour: string): void {
-  context.font = '11px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
-  context.fillStyle = colour;
-  context.textBaseline = "top";
-  for (const step of round(range, Math.max(Math.floor(frame.width / 90), 2))) {
-    const x = xOf(step, range, frame);
-    const label = step.toLocaleString("en-US");
-    const half = context.measureText(label).width / 2;
-    context.textAlign = "center";
-    context.fillRect(x, frame.height, 1, 4);
-    context.fillText(label, Math.min(x, frame.left + frame.width - half), frame.height + 8);
-  }
-}
-
-/** Round steps inside a range, about as many as asked for. */
-export function round([low, high]: Range, count: number): number[] {
-  const rough = Math.max((high - low) / count, 1);
-  const ten = 10 ** Math.floor(Math.log10(rough));
-  const gap = [1, 2, 5, 10].map((one) => one * ten).find((one) => one >= rough) ?? 10 * ten;
-  const first = Math.ceil(low / gap) * gap;
-  return Array.from({ length: Math.floor((high - first) / gap) + 1 }, (_, index) => first + index * gap);
 }
 
 /** Shows the step that another chart points at. */

@@ -16,7 +16,7 @@ interface Props {
 }
 
 /** Others are drawn faint for comparison, spread over the depth. */
-const CONTEXT = 24;
+const CONTEXT = 8;
 
 export function LayerTrack({ quantity, panel, names, row, layerIndex, details, shared }: Props) {
   const [lines, faint] = useMemo(() => {
@@ -26,7 +26,7 @@ export function LayerTrack({ quantity, panel, names, row, layerIndex, details, s
   return (
     <LineTrack
       name="layer" panel={lines} faint={faint} shared={shared} height={130}
-      title={<><code>{names[row]}</code></>}
+      title={<>{panel.title} <code>{names[row]}</code></>}
     />
   );
 }

@@ -1,11 +1,16 @@
 // What the map's colours mean: a panel in, a labelled scale out.
 import { useMemo } from "preact/hooks";
 import { css, gradient, INFINITE_RGB, ZERO_RGB } from "../colours";
-import type { HeatPanel } from "../data";
 import { number } from "../format";
+import { meaning } from "../words";
 import { drawn, type Grid, INFINITE, MISSING, TOP, ZERO } from "../grid";
 
-export function Legend({ panel, grid }: { panel: HeatPanel; grid: Grid }) {
+interface Props {
+  quantity: string;
+  grid: Grid;
+}
+
+export function Legend({ quantity, grid }: Props) {
   const specials = useMemo(() => ({
     zero: grid.codes.includes(ZERO),
     infinite: grid.codes.includes(INFINITE),
@@ -17,8 +22,7 @@ export function Legend({ panel, grid }: { panel: HeatPanel; grid: Grid }) {
   };
   return (
     <div class="legend">
-      <h3>{panel.title}</h3>
-      {panel.unit && <span class="unit">{panel.unit}</span>}
+      <span class="meaning">{meaning(quantity)}</span>
       <span class="scale">
         <span>{end(0)}</span>
         <i style={{ background: gradient() }} />
@@ -27,7 +31,7 @@ export function Legend({ panel, grid }: { panel: HeatPanel; grid: Grid }) {
       </span>
       {specials.zero && <span class="chip"><i style={{ background: css(ZERO_RGB) }} />exactly 0</span>}
       {specials.infinite && <span class="chip"><i style={{ background: css(INFINITE_RGB) }} />infinite</span>}
-      {specials.missing && <span class="chip"><i class="hatched" />no number</span>}
+      {specials.missing && <span class="chip"><i class="hatched" />NaN or absent</span>}
     </div>
   );
 }

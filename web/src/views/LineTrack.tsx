@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { columns, options } from "../chart";
 import type { LinePanel } from "../data";
+import { AXIS_HEIGHT } from "../steps";
 import { palette } from "../theme";
 import { Readings } from "./Readings";
 import type { Shared } from "./Tracks";
@@ -22,7 +23,7 @@ const NONE = new Set<number>();
 
 export function LineTrack({ name, panel, shared, height, axis = false, faint = NONE, title }: Props) {
   const frame = useRef<HTMLDivElement>(null);
-  useChart(frame, { panel, shared, height: height + (axis ? 26 : 0), axis, faint });
+  useChart(frame, { panel, shared, height: height + (axis ? AXIS_HEIGHT : 0), axis, faint });
   return (
     <div class="track line" data-view={name}>
       <div class="title">
@@ -31,7 +32,7 @@ export function LineTrack({ name, panel, shared, height, axis = false, faint = N
         {panel.log && <span class="unit">log scale</span>}
       </div>
       <div class="chart" ref={frame} role="img" aria-label={spoken(panel)} />
-      <Readings panel={panel} faint={faint} shared={shared} />
+      <Readings name={name} panel={panel} faint={faint} shared={shared} />
     </div>
   );
 }
@@ -55,13 +56,17 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
     const target = frame.current;
     if (!target || width < 80) return undefined;
     let following = false;
+    let pointing = false; // a new chart reports "no pointer", which must not clear others'
     const drawn = new uPlot(
       options({
         panel, faint, colours: palette(), onset: shared.onset,
         size: { width, height, axis: AXIS, showSteps: axis },
         range: () => now.current.range,
         onZoom: (range) => now.current.zoom(range),
-        onPoint: (step) => { if (!following) now.current.pointer.move(step); },
+        onPoint: (step) => {
+          if (!following && (pointing || step !== null)) now.current.pointer.move(step);
+          if (!following) pointing = step !== null;
+        },
       }),
       columns(panel),
       target,

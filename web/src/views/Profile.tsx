@@ -29,9 +29,11 @@ export function Profile({ grid, frame, accused, row, shared }: Props) {
     const context = canvasOf(canvas.current, width, frame.height);
     if (context && width > 3 * INSET) draw(context, { grid, column, width, height: frame.height, accused, row });
   }, [grid, column, width, frame.height, accused, row, shared.theme]);
+  const end = (which: 0 | 1): string => number(grid.log ? 10 ** grid.range[which] : grid.range[which], 2);
   return (
-    <div class="profile" ref={box} aria-hidden="true">
-      <canvas ref={canvas} />
+    <div class="profile" aria-hidden="true">
+      <div ref={box}><canvas ref={canvas} /></div>
+      <p class="ends"><span>{end(0)}</span><span>{end(1)}</span></p>
       <p>over depth, step {step(grid.steps[column] ?? 0)}</p>
     </div>
   );
@@ -52,7 +54,8 @@ function draw(context: CanvasRenderingContext2D, drawing: Drawing): void {
   const [low, high] = grid.range;
   const xOf = (value: number): number => INSET + ((value - low) / (high - low || 1)) * (width - 2 * INSET);
   const yOf = (at: number): number => ((at + 0.5) * height) / grid.rows;
-  scale(context, { grid, xOf, height, grids: colours.grid, soft: colours.faint });
+  context.fillStyle = colours.grid;
+  grid.range.forEach((end) => context.fillRect(Math.round(xOf(end)), 0, 1, height));
   const points = Array.from({ length: grid.rows }, (_, at) => {
     const value = drawn(grid, codeAt(grid, at, column));
     return value === null ? null : { x: xOf(value), y: yOf(at), at };
@@ -78,29 +81,4 @@ function draw(context: CanvasRenderingContext2D, drawing: Drawing): void {
     context.arc(point.x, point.y, marked || chosen ? size + 1.5 : size, 0, 2 * Math.PI);
     context.fill();
   }
-}
-
-interface Scale {
-  grid: Grid;
-  xOf: (value: number) => number;
-  height: number;
-  grids: string;
-  soft: string;
-}
-
-function scale(context: CanvasRenderingContext2D, { grid, xOf, height, grids, soft }: Scale): void {
-  context.font = '10px "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
-  context.textBaseline = "bottom";
-  grid.range.forEach((end, which) => {
-    const x = xOf(end);
-    context.strokeStyle = grids;
-    context.lineWidth = 1;
-    context.beginPath();
-    context.moveTo(x, 0);
-    context.lineTo(x, height);
-    context.stroke();
-    context.fillStyle = soft;
-    context.textAlign = which ? "right" : "left";
-    context.fillText(number(grid.log ? 10 ** end : end, 2), x + (which ? -3 : 3), height - 1);
-  });
 }

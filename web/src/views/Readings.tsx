@@ -7,6 +7,7 @@ import { palette } from "../theme";
 import type { Shared } from "./Tracks";
 
 interface Props {
+  name: string;
   panel: LinePanel;
   faint: Set<number>;
   shared: Shared;
@@ -14,7 +15,7 @@ interface Props {
 
 const MOST = 6;
 
-export function Readings({ panel, faint, shared }: Props) {
+export function Readings({ name, panel, faint, shared }: Props) {
   const [at, point] = useState<number | null>(null);
   useEffect(() => shared.pointer.follow((place) => point(place.step)), [shared.pointer]);
   const bin = at === null ? panel.x.length - 1 : binAt(panel.x, at);
@@ -28,7 +29,7 @@ export function Readings({ panel, faint, shared }: Props) {
           <li key={line}>
             <i class="swatch" style={{ background: colourOf(line, faint, colours) }} />
             <b>{reading(panel, line, bin)}</b>
-            {(panel.y.length > 1 || faint.size > 0) && <span title={panel.y[line]}>{shorten(panel.y[line] ?? "", 22)}</span>}
+            {name !== "layer" && panel.y[line] !== "run" && <span title={panel.y[line]}>{shorten(panel.y[line] ?? "", 22)}</span>}
           </li>
         ))}
       </ul>
@@ -41,7 +42,8 @@ function reading(panel: LinePanel, line: number, bin: number): string {
   const low = panel.low[line]?.[bin] ?? null;
   const high = panel.high?.[line]?.[bin] ?? low;
   if (low === null || low === high) return number(low);
-  return `${number(low)} – ${number(high)}`;
+  const [from, to] = [number(low), number(high)];
+  return from === to ? from : `${from} – ${to}`;
 }
 
 function binAt(steps: number[], at: number): number {

@@ -57,7 +57,7 @@ export function Tracks({ data, stream, accusing, theme }: Props) {
             <ZoomReset range={range} whole={whole} zoom={zoom} />
           </div>
           <HeatTrack
-            panel={map[1]} names={names} accused={accused} row={row} shared={shared}
+            quantity={map[0]} panel={map[1]} names={names} accused={accused} row={row} shared={shared}
             select={(chosen) => want(names[chosen] ?? null)}
           />
           <LayerTrack

@@ -1,7 +1,9 @@
 // Remedies that were tried: verdicts in, paired pictures out.
+import { useRef } from "preact/hooks";
 import type { Verdict } from "../data";
 import { number, signed } from "../format";
 import { advice, sentence, spaced } from "../words";
+import { useWidth } from "./useWidth";
 
 export function Trials({ verdicts }: { verdicts: Verdict[] }) {
   return (
@@ -33,8 +35,7 @@ function Trial({ verdict }: { verdict: Verdict }) {
         <b>{signed(verdict.effect)}</b> {spaced(verdict.metric)}
         <span>95 % interval {signed(low)} to {signed(high)}, {seeds} {seeds === 1 ? "seed" : "seeds"}</span>
       </p>
-      <Pairs verdict={verdict} />
-      <Interval verdict={verdict} />
+      <Pictures verdict={verdict} />
     </article>
   );
 }
@@ -51,25 +52,62 @@ function span(values: number[]): [number, number] {
   return [low - air, high + air];
 }
 
-const WIDTH = 320;
-const LEFT = 52;
+const LEFT = 58;
+const RIGHT = 10;
 
-function Pairs({ verdict }: { verdict: Verdict }) {
+function Pictures({ verdict }: { verdict: Verdict }) {
+  const box = useRef<HTMLDivElement>(null);
+  const width = useWidth(box);
+  return (
+    <div ref={box}>
+      {width > 100 && <Pairs verdict={verdict} width={width} />}
+      {width > 100 && <Interval verdict={verdict} width={width} />}
+    </div>
+  );
+}
+
+interface PictureProps {
+  verdict: Verdict;
+  width: number;
+}
+
+function scaleOf(values: number[], width: number): { at: (value: number) => number; ticks: number[] } {
+  const [low, high] = span(values);
+  return {
+    at: (value) => LEFT + ((value - low) / (high - low)) * (width - LEFT - RIGHT),
+    ticks: roundNumbers(low, high, Math.max(3, Math.floor((width - LEFT) / 90))),
+  };
+}
+
+/** Round numbers between two ends, about as many as asked for. */
+export function roundNumbers(low: number, high: number, count: number): number[] {
+  const rough = (high - low) / count;
+  const ten = 10 ** Math.floor(Math.log10(rough));
+  const gap = [1, 2, 5, 10].map((one) => one * ten).find((one) => one >= rough) ?? 10 * ten;
+  const first = Math.ceil(low / gap);
+  return Array.from({ length: Math.floor(high / gap) - first + 1 }, (_, index) => (first + index) * gap);
+}
+
+function Pairs({ verdict, width }: PictureProps) {
   const known = finite([...verdict.baseline, ...verdict.treated]);
   if (!known.length) return null;
-  const [low, high] = span(known);
-  const at = (value: number): number => LEFT + ((value - low) / (high - low)) * (WIDTH - LEFT - 8);
-  const bottom = 18 * verdict.seeds.length + 6;
+  const { at, ticks } = scaleOf(known, width);
+  const bottom = 20 * verdict.seeds.length + 4;
   return (
-    <svg class="pairs" viewBox={`0 0 ${WIDTH} ${bottom + 16}`} role="img" aria-label={spoken(verdict)}>
+    <svg class="pairs" width={width} height={bottom + 20} role="img" aria-label={spoken(verdict)}>
+      {ticks.map((tick) => (
+        <g key={tick}>
+          <line class="rail" x1={at(tick)} x2={at(tick)} y1="0" y2={bottom} />
+          <text class="tick middle" x={at(tick)} y={bottom + 13}>{number(tick)}</text>
+        </g>
+      ))}
       {verdict.seeds.map((seed, row) => {
         const before = verdict.baseline[row];
         const after = verdict.treated[row];
-        const y = 18 * row + 10;
+        const y = 20 * row + 12;
         return (
           <g key={row}>
-            <text class="seed" x="0" y={y + 3.5}>seed {seed}</text>
-            <line class="rail" x1={LEFT} x2={WIDTH - 8} y1={y} y2={y} />
+            <text class="seed" x="0" y={y + 4}>seed {seed}</text>
             {typeof before === "number" && typeof after === "number" && (
               <line class="move" x1={at(before)} x2={at(after)} y1={y} y2={y} />
             )}
@@ -78,8 +116,6 @@ function Pairs({ verdict }: { verdict: Verdict }) {
           </g>
         );
       })}
-      <text class="tick" x={LEFT} y={bottom + 10}>{number(low)}</text>
-      <text class="tick end" x={WIDTH - 8} y={bottom + 10}>{number(high)}</text>
     </svg>
   );
 }
@@ -94,20 +130,19 @@ function spoken(verdict: Verdict): string {
 }
 
 /** The interval of the effect against zero, which is what "helped" is about. */
-function Interval({ verdict }: { verdict: Verdict }) {
+function Interval({ verdict, width }: PictureProps) {
   const ends = finite([...verdict.interval, verdict.effect]);
   if (ends.length < 3) return null;
-  const [low, high] = span([...ends, 0]);
-  const at = (value: number): number => LEFT + ((value - low) / (high - low)) * (WIDTH - LEFT - 8);
+  const { at } = scaleOf([...ends, 0], width);
   const [from = 0, to = 0, effect = 0] = ends;
   return (
-    <svg class="pairs interval" viewBox={`0 0 ${WIDTH} 34`} aria-hidden="true">
-      <text class="seed" x="0" y="15.5">effect</text>
-      <line class="rail" x1={LEFT} x2={WIDTH - 8} y1="12" y2="12" />
+    <svg class="pairs interval" width={width} height="40" aria-hidden="true">
+      <text class="seed" x="0" y="16">effect</text>
+      <line class="rail" x1={LEFT} x2={width - RIGHT} y1="12" y2="12" />
       <line class="zero" x1={at(0)} x2={at(0)} y1="3" y2="21" />
       <line class="whisker" x1={at(from)} x2={at(to)} y1="12" y2="12" />
       <circle class="effect" cx={at(effect)} cy="12" r="4.5" />
-      <text class="tick middle" x={at(0)} y="31">no effect</text>
+      <text class="tick middle" x={Math.max(at(0), LEFT + 22)} y="35">no effect</text>
     </svg>
   );
 }

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import type { Diagnosis, PageData, Prescription } from "../data";
 import { percent, step } from "../format";
-import { advice, certainty, change, place, sentence, severityOf, spaced, steps } from "../words";
+import { advice, certainty, change, place, quantityWords, sentence, severityOf, steps } from "../words";
 import { EvidenceTable } from "./EvidenceTable";
 import { SeverityIcon } from "./Icons";
 
@@ -22,7 +22,7 @@ export function Verdict({ data }: { data: PageData }) {
 }
 
 function Healthy({ data }: { data: PageData }) {
-  const looked = data.looked_at.map(spaced);
+  const looked = data.looked_at.map(quantityWords);
   return (
     <article class="case healthy">
       <header>

@@ -1,0 +1,38 @@
+// Made-up values for the unit tests.
+import type { Diagnosis, HeatPanel, PageData } from "../src/data";
+import { MISSING } from "../src/grid";
+
+export function packed(rows: number[][]): string[] {
+  return rows.map((row) =>
+    btoa(row.map((code) => String.fromCharCode(code & 255, code >> 8)).join("")));
+}
+
+export function heat(over: Partial<HeatPanel> = {}): HeatPanel {
+  return {
+    kind: "heatmap", title: "Gradient norm", unit: "", log: true, x: [0, 10, 20], y: [0, 1],
+    range: [-3, 0], cells: packed([[0, 32500, 65000], [65533, 65534, MISSING]]), marks: [], ...over,
+  };
+}
+
+export function diagnosis(over: Partial<Diagnosis> = {}): Diagnosis {
+  return {
+    cause: "vanishing_gradients", about: "Too little arrives.", layer: "net.0.weight", onset: 12,
+    confidence: 0.9, confirmed: true, stream: "main",
+    findings: [{
+      signature: "vanishing_gradients", layer: "net.0.weight", onset: 12, severity: "critical",
+      evidence: [{ series: "grad_norm", observed: 1e-9, bound: 1e-5, source: "a paper" }],
+      layers: ["net.0.weight"], detail: {},
+    }],
+    prescriptions: [{ remedy: "use_relu", changes: [], expect: "more", source: "s", advice: "Use ReLU." }],
+    ...over,
+  };
+}
+
+export function page(over: Partial<PageData> = {}): PageData {
+  return {
+    format: 1,
+    run: { name: "net", created: "", script: "", argv: [], status: "finished", error: "", steps: 300, versions: {} },
+    looked_at: ["loss", "lr"], names: ["net.0.weight", "net.2.weight"], streams: [],
+    diagnoses: [], verdicts: [], events: [], left_out: [], ...over,
+  };
+}
