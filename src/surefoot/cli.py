@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +47,7 @@ RunName = Annotated[
 ]
 Folder = Annotated[str, typer.Option(help="Where the records are.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+PASS_ON: Mapping[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def main() -> None:
@@ -141,7 +141,7 @@ def report(
         console.print(out, markup=False, soft_wrap=True)
 
 
-@app.command("try", context_settings=PASS_ON)
+@app.command("try", context_settings=dict(PASS_ON))
 def try_remedy(
     context: typer.Context,
     script: Annotated[Path, typer.Argument(help="The script that was recorded.")],

@@ -1,0 +1,1 @@
+"""Checks for people who add a probe, a signature or a remedy."""
