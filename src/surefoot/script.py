@@ -50,7 +50,11 @@ class Session:
     def start(self) -> Run:
         """Open the record; called when the first optimizer is about to be used."""
         about = {"script": self.script.name, "argv": list(self.arguments)}
-        self.run = open_run(self.folder, self.script.stem, about)
+        try:
+            self.run = open_run(self.folder, self.script.stem, about)
+        except RecordError as error:
+            self._say(f"surefoot: nothing is recorded, training goes on: {error}")
+            self.run = Run(None)
         if not self.quiet and self.run.path is not None:
             self.progress = Progress(self.run)
             self.run.look_out(self.progress.alarm)
@@ -90,7 +94,9 @@ class Session:
     def _diagnose(self, path: Path, reader: RecordReader) -> None:
         found = examine(reader)
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
+        steps = (
+            max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
+        )
         self._say("")
         text = diagnosis_text(found, run_name=path.stem, steps=steps, colour=colour)
         self._say(text)
@@ -118,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         changes = changes_from(options.changes) if options.changes else ()
-    except KnobError as error:
+        _check_folder(Path(options.folder))
+    except (KnobError, RecordError) as error:
         sys.stderr.write(f"surefoot: {error}\n")
         return USAGE
     session = Session(
@@ -130,6 +137,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         changes=changes,
     )
     return watched(session)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written before the script has cost any time."""
+    there = next(
+        p for p in (folder.absolute(), *folder.absolute().parents) if p.exists()
+    )
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        kind = "may not be written" if there.is_dir() else "is no folder"
+        raise RecordError(
+            f"the folder for records came as {folder}, and {there} {kind}; expected a "
+            "folder that can be made and written; choose another with --folder"
+        )
 
 
 def watched(session: Session) -> int:
