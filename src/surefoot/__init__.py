@@ -6,6 +6,7 @@ Public names only. They are looked up when first used, so that the reading half
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_HOMES: Mapping[str, str] = {
     "Options": "surefoot.probes.recorder",
     "RecordError": "surefoot.record.schema",
     "RecordReader": "surefoot.record.reader",
