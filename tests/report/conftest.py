@@ -214,7 +214,7 @@ def vanishing(layer: str = "net.0.weight") -> Diagnosis:
                 (Change("activation", "set", "ReLU"),),
                 "gradient norms of all layers within a factor of 10 of each other",
                 "Glorot, Bordes & Bengio 2011, Deep Sparse Rectifier Neural Networks",
-                "Use ReLU in place of Sigmoid in net.1 to net.17, with He initialisation.",
+                "Use ReLU in place of Sigmoid in net.1 to net.17, with He init.",
             ),
             Prescription(
                 "normalise_between_layers",
@@ -387,6 +387,31 @@ def transformer_run() -> MadeUp:
     return spiking_transformer()
 
 
+@pytest.fixture(name="vanishing")
+def vanishing_diagnosis() -> Diagnosis:
+    return vanishing()
+
+
+@pytest.fixture
+def spike_diagnoses() -> list[Diagnosis]:
+    return spiked()
+
+
+@pytest.fixture
+def verdict() -> Verdict:
+    return tried()
+
+
+@pytest.fixture
+def failed_verdict() -> Verdict:
+    return tried(held=False)
+
+
 @pytest.fixture
 def a_series() -> Callable[..., Series]:
     return series
+
+
+@pytest.fixture
+def a_run() -> Callable[..., MadeUp]:
+    return made_up

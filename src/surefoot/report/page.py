@@ -19,6 +19,7 @@ from typing import Any
 from surefoot.report.contents import contents
 from surefoot.report.panels import COLUMNS, MAPS, Record
 from surefoot.report.text import diagnosis_text
+from surefoot.report.words import clean
 from surefoot.types import Diagnosis, Verdict
 
 MOST_BYTES = 1_000_000
@@ -88,7 +89,7 @@ def page(data: Mapping[str, Any], *, said: str = "") -> str:
         AssetsError: the page's script and style were not built.
     """
     script, style = _script(asset("page.js")), asset("page.css")
-    title = html.escape(str(data["run"]["name"]))
+    title = html.escape(clean(str(data["run"]["name"])))
     return _PAGE.format(
         policy=_policy(script, style),
         title=title,

@@ -9,7 +9,9 @@ from surefoot.types import Change, Diagnosis, Severity
 
 _ORDER: tuple[Severity, ...] = ("critical", "warning", "info")
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    r"\u200e\u200f\u2028-\u202e\u2066-\u2069"  # turn the direction, end a line
+    r"\ud800-\udfff]"  # half of a character: no encoding has it
 )
 
 
