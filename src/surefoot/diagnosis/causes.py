@@ -93,6 +93,24 @@ ALL: tuple[Cause, ...] = (
         weigh=rules.exploding_start,
     ),
     Cause(
+        name="weights start at zero",
+        about="Neighbouring layers begin with all weights at zero. Neither passes on "
+        "a signal or a gradient, so both stay there, or leave only by their biases.",
+        told_apart="The weights of two layers in a row have norm zero at step 0; one "
+        "zero layer at the end of a residual branch is sound and no alarm.",
+        remedies=("rescale",),
+        weigh=rules.zero_weights,
+    ),
+    Cause(
+        name="inputs not scaled",
+        about="The inputs are far from zero mean and unit size. The first layer turns "
+        "them into activations that saturate, or into a loss that is far too high.",
+        told_apart="Inputs are large from the first batch on; where weights are to "
+        "blame, the input has unit size and a later layer amplifies it.",
+        remedies=("scale inputs", "layer norm"),
+        weigh=rules.large_inputs,
+    ),
+    Cause(
         name="missing normalisation",
         about="A deep network without normalisation keeps its signal in range only if "
         "every layer is scaled right. Here it leaves the range.",
@@ -109,6 +127,15 @@ ALL: tuple[Cause, ...] = (
         "not, and the second moment of the optimizer was not stale before.",
         remedies=("skip outliers", "clip", "inspect batch"),
         weigh=rules.bad_batch,
+    ),
+    Cause(
+        name="data changed",
+        about="From one step on the loss is at another level and stays there. Inputs "
+        "or targets are no longer what the network was trained on.",
+        told_apart="The loss jumped within one step, while learning rate, updates and "
+        "units of the network were as before; after a bad batch it comes back.",
+        remedies=("inspect batch", "check wiring"),
+        weigh=rules.data_changed,
     ),
     Cause(
         name="stale second moment",

@@ -7,9 +7,7 @@ findings; they are no probabilities.
 from __future__ import annotations
 
 from surefoot.diagnosis.case import SATURATING, Account, Case, account
-
-JUMPED = 2.0
-"""Ratio to the steps before from which a learning rate or an input has jumped."""
+from surefoot.signatures.context import JUMPED
 
 GREW = 100.0
 """Growth of the gradient before a non-finite value that makes it a victim."""
@@ -51,19 +49,20 @@ def lr_too_high(case: Case) -> Account | None:
     )
     broken = case.alarm("nonfinite")
     grown = broken if broken is not None and _grew(case) else None
-    if not hurt and updates is None and grown is None:
-        return None
-    if case.ratio("lr_ratio") > JUMPED:
-        return account(0.9, updates, *hurt, grown, case.alarm("dead_units"))
-    victims = (case.alarm("dead_units"), case.alarm("saturation"))
+    victims = case.alarms("dead_units", "saturation", "vanishing_gradients")
+    if case.ratio("lr_ratio") > JUMPED and (hurt or grown is not None):
+        return account(0.95, updates, *hurt, grown, *victims)
     if updates is not None:
-        confidence = 0.8 if _sound_start(case) else 0.5
+        first = all(updates.onset <= victim.onset for victim in victims)
+        confidence = 0.93 if first and _sound_start(case) else 0.5
         return account(confidence, updates, *hurt, grown, *victims)
     if grown is not None:
         return account(0.6, *hurt, grown)
-    if case.alarm("divergence") is not None and _sound_start(case):
-        return account(0.5 if case.ratio("input_ratio") < JUMPED else 0.3, *hurt)
-    return None
+    diverged = case.alarm("divergence")
+    if diverged is None or not _sound_start(case):
+        return None
+    sudden = diverged.detail.get("abrupt") or case.ratio("input_ratio") > JUMPED
+    return account(0.3 if sudden else 0.5, *hurt)
 
 
 def lr_too_low(case: Case) -> Account | None:
@@ -81,6 +80,9 @@ def saturating_depth(case: Case) -> Account | None:
     fading = case.alarm("vanishing_gradients")
     if fading is None or case.hidden(SATURATING) < 3:
         return None
+    full = case.sign("saturation")
+    if fading.onset > 0 or (full is not None and full.onset == 0):
+        return account(0.4, fading)
     fading_forward = case.alarm("activation_scale", "fades")
     held = (case.alarm("saturation"), fading_forward, case.alarm("not_learning"))
     return account(0.92, fading, *held)
@@ -95,8 +97,27 @@ def weak_start(case: Case) -> Account | None:
     if case.hidden(SATURATING) >= 3:
         return None
     at_start = min(f.onset for f in (fading, forward) if f is not None) == 0
-    confidence = 0.8 if at_start else 0.5
+    confidence = 0.8 if at_start and case.alarm("dead_units") is None else 0.5
     return account(confidence, fading, forward, case.alarm("not_learning"))
+
+
+def zero_weights(case: Case) -> Account | None:
+    """Neighbouring weights start at zero."""
+    found = case.alarm("zero_start")
+    return (
+        account(0.94, found, case.alarm("not_learning"), confirmed=True)
+        if found
+        else None
+    )
+
+
+def large_inputs(case: Case) -> Account | None:
+    """Inputs far from unit size, and a network that suffers from them."""
+    found = case.sign("input_scale")
+    hurt = case.alarms(
+        "saturation", "activation_scale", "divergence", "not_learning", "nonfinite"
+    )
+    return account(0.9, found, *hurt) if found is not None and hurt else None
 
 
 def exploding_start(case: Case) -> Account | None:
@@ -129,6 +150,17 @@ def bad_batch(case: Case) -> Account | None:
     return account(0.45, spike, case.alarm("exploding_gradients"))
 
 
+def data_changed(case: Case) -> Account | None:
+    """The loss jumped to another level at one step, and nothing in the network did."""
+    diverged = case.alarm("divergence")
+    if diverged is None or not diverged.detail.get("abrupt"):
+        return None
+    if case.alarm("update_ratio") is not None or case.ratio("lr_ratio") > JUMPED:
+        return None
+    others = case.alarms("dead_units", "frozen", "nonfinite", "stale_second_moment")
+    return None if others else account(0.5, diverged, case.alarm("loss_spike"))
+
+
 def stale_moment(case: Case) -> Account | None:
     """Adam's second moment fell behind the gradient before the loss jumped."""
     stale = case.alarm("stale_second_moment")
@@ -144,9 +176,14 @@ def dead_relu(case: Case) -> Account | None:
     dead = case.alarm("dead_units")
     if dead is None:
         return None
-    late = case.alarm("update_ratio", "high") is not None or _grew(case)
-    jumped = case.ratio("lr_ratio") > JUMPED or case.ratio("input_ratio") > JUMPED
-    confidence = 0.55 if late or jumped else 0.9
+    rivals = (
+        case.alarm("update_ratio", "high"),
+        case.alarm("activation_scale"),
+        case.alarm("loss_spike") if case.ratio("input_ratio") > JUMPED else None,
+    )
+    later = any(r is not None and r.onset < dead.onset for r in rivals)
+    second = later or _grew(case) or case.ratio("lr_ratio") > JUMPED
+    confidence = 0.55 if second else 0.93
     return account(
         confidence, dead, case.alarm("not_learning"), case.alarm("divergence")
     )
@@ -157,6 +194,8 @@ def saturated(case: Case) -> Account | None:
     found = case.alarm("saturation")
     if found is None:
         return None
+    if case.alarm("update_ratio", "high") is not None and found.onset > 0:
+        return account(0.5, found)
     return account(0.7, found, case.alarm("not_learning"), case.alarm("divergence"))
 
 
@@ -184,7 +223,6 @@ def _grew(case: Case) -> bool:
 
 def _sound_start(case: Case) -> bool:
     """Whether the signal kept its size at the start: the init is not to blame."""
-    return (
-        case.alarm("activation_scale") is None
-        and case.alarm("vanishing_gradients") is None
-    )
+    fading = case.alarm("vanishing_gradients")
+    at_start = fading is not None and fading.onset == 0
+    return case.alarm("activation_scale") is None and not at_start

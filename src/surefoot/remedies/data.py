@@ -41,3 +41,15 @@ def check_wiring(findings: Sequence[Finding], facts: Facts) -> Prescription:
         "targets belong to their inputs, that the loss gets what it expects (logits "
         "or probabilities) and that gradients are zeroed at every step.",
     )
+
+
+def scale_inputs(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """Zero mean and unit deviation for the inputs."""
+    return Prescription(
+        remedy="scale the inputs",
+        changes=(),
+        expect="input_std near 1, and a first loss near that of a guess",
+        source="LeCun et al. 1998, Efficient BackProp",
+        advice="Subtract the mean of the training inputs and divide by their standard "
+        "deviation; pixels are divided by 255 first.",
+    )

@@ -32,6 +32,7 @@ ALL: Mapping[str, Remedy] = {
     "rescale": initialization.rescale,
     "skip outliers": data.skip_outliers,
     "inspect batch": data.inspect_batch,
+    "scale inputs": data.scale_inputs,
     "check wiring": data.check_wiring,
     "shorter memory": optimizer.shorter_memory,
 }

@@ -10,54 +10,70 @@ import numpy as np
 from surefoot.signatures import network
 from surefoot.signatures.learning import learning
 from surefoot.signatures.profile import columns, decades
-from surefoot.signatures.statistics import Array, median_over_time
+from surefoot.signatures.statistics import Array
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 BOUND = 100.0
 SOURCE = (
-    "largest over smallest deviation of weighted layers along the forward pass; a "
-    "sound start keeps it near 1 (Glorot & Bengio 2010, He et al. 2015); 100 from "
-    "benchmarks/calibrate_signatures.py"
+    "largest over smallest deviation along the first forward pass, the input "
+    "included; a sound start keeps it near 1 (Glorot & Bengio 2010, He et al. 2015), "
+    "healthy runs below 20 (benchmarks/calibrate_signatures.py)"
 )
-READINGS = 3
 
 
 def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
-    """One finding if the first forward passes grow or fade with depth."""
-    spread = series["activation_std"]
-    kinds = network.kinds(facts)
-    layers = tuple(
-        module.name
-        for module in facts.modules
-        if module.name in spread.layers
-        and any(word in kinds[module.name] for word in network.WEIGHTED)
-    )
-    if len(layers) < 3:
-        return []
-    early = median_over_time(columns(spread, layers)[:READINGS])
-    if not np.isfinite(early).all():
+    """One finding if the first forward pass grows or fades with depth."""
+    layers, early = _forward(series, facts)
+    if early.size < 3:
         return []
     direction, factor = _trend(early)
     if factor < BOUND:
         return []
-    severity: Severity = "critical" if learning(series, facts).trouble else "info"
+    course = learning(series, facts)
+    # two signals: the signal grows, and the first loss shows it
+    loud = direction == "grows" and course.high_start and facts.stream == "main"
+    severity: Severity = "warning" if loud else "info"
     place = _place(early, direction)
-    onset = int(spread.steps[0])
-    name = f"activation_std from {layers[0]} to {layers[-1]}, first readings"
+    spread = series["activation_std"]
+    name = f"activation_std from {layers[0]} to {layers[-1]}, first reading"
     return [
         Finding(
             signature="activation_scale",
             layer=layers[place],
-            onset=onset,
-            severity=severity,
+            onset=int(spread.steps[0]),
+            severity="critical" if course.trouble else severity,
             evidence=(Evidence(name, factor, BOUND, SOURCE),),
             layers=layers,
             stream=facts.stream,
             detail={"kind": direction, "factor": factor},
         )
     ]
+
+
+def _forward(
+    series: Mapping[str, Series], facts: Facts
+) -> tuple[tuple[str, ...], Array]:
+    """Names and deviations along the forward pass: the input, then weighted layers.
+
+    Layers that put out nothing but a constant are left out: a branch may start at
+    zero on purpose.
+    """
+    spread = series["activation_std"]
+    layers = tuple(
+        module.name
+        for module in facts.modules
+        if module.name in spread.layers
+        and any(word in module.kind for word in network.WEIGHTED)
+    )
+    early = columns(spread, layers)[0]
+    size = series.get("input_std")
+    if size is not None:
+        layers = ("input", *layers)
+        early = np.concatenate([size.values[:1, 0].astype(np.float64), early])
+    keep = np.isfinite(early) & (early > 0)
+    return tuple(n for n, k in zip(layers, keep, strict=True) if k), early[keep]
 
 
 def _trend(row: Array) -> tuple[Literal["grows", "fades"], float]:

@@ -13,6 +13,9 @@ from surefoot.signatures.statistics import Array, level, ratio, root_sum_square
 from surefoot.types import Series, Steps
 
 BEFORE = 50
+JUMPED = 2.0
+"""Ratio to the steps before from which a learning rate or an input has jumped: twice
+is beyond the variation of batches and of smooth schedules."""
 REACH = 12
 """Steps before an onset in which its cause is looked for: one interval of the
 periodic readings, and two steps."""

@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from surefoot.signatures.learning import learning
 from surefoot.signatures.profile import columns, lasting_shares
-from surefoot.signatures.statistics import level
-from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
+from surefoot.signatures.statistics import level, since
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 BOUND = 0.9
 SOURCE = (
     "nine tenths of the units, in a run that does not learn: healthy ReLU networks "
     "keep up to half dead (Lu et al. 2020; benchmarks/calibrate_signatures.py)"
 )
+
+ALL_BUT = 0.98
+"""Share that is enough where the loss no longer falls and may be low already."""
 
 
 def detect(
@@ -27,21 +30,39 @@ def detect(
     if high is None:
         return []
     begin, place, places = high
-    onset = int(shares.steps[begin])
-    severity: Severity = "critical" if learning(series, facts).trouble else "info"
+    onset = _sharpened(series, shares, begin)
+    course = learning(series, facts)
     name = f"dead_share of {layers[place]}, step {onset} to the end"
     observed = level(shares.of(layers[place])[begin:])
+    harmful = course.trouble or (course.idle and observed >= ALL_BUT)
     return [
         Finding(
             signature="dead_units",
             layer=layers[place],
             onset=onset,
-            severity=severity,
+            severity="critical" if harmful else "info",
             evidence=(Evidence(name, observed, BOUND, SOURCE),),
             layers=tuple(layers[i] for i in places),
             stream=facts.stream,
         )
     ]
+
+
+def _sharpened(series: Mapping[str, Series], shares: Series, begin: int) -> int:
+    """The step of death, from the gradients where those are read more often.
+
+    The gradient of a dead layer's weights is exactly zero from then on.
+    """
+    late = int(shares.steps[begin])
+    grads = series.get("grad_norm")
+    if grads is None or begin == 0:
+        return late
+    inside = (grads.steps > shares.steps[begin - 1]) & (grads.steps <= late)
+    silent = (grads.values == 0)[inside]
+    firsts = [
+        s for i in range(silent.shape[1]) if (s := since(silent[:, i])) is not None
+    ]
+    return int(grads.steps[inside][min(firsts)]) if firsts else late
 
 
 SIGNATURE = Signature(

@@ -10,6 +10,7 @@ from surefoot.signatures import (
     divergence,
     exploding,
     frozen,
+    input_scale,
     loss_spike,
     nonfinite,
     not_learning,
@@ -18,6 +19,7 @@ from surefoot.signatures import (
     stale_moment,
     update_ratio,
     vanishing,
+    zero_start,
 )
 from surefoot.types import Event, Facts, Finding, Series, Signature
 
@@ -29,6 +31,8 @@ ALL: tuple[Signature, ...] = (
     exploding.SIGNATURE,
     vanishing.SIGNATURE,
     activation_scale.SIGNATURE,
+    input_scale.SIGNATURE,
+    zero_start.SIGNATURE,
     dead_units.SIGNATURE,
     saturation.SIGNATURE,
     frozen.SIGNATURE,

@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from surefoot.signatures.context import around
+from surefoot.signatures.context import JUMPED, around
 from surefoot.signatures.learning import Learning, learning
-from surefoot.signatures.statistics import Array
+from surefoot.signatures.profile import relative
+from surefoot.signatures.statistics import Array, level
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 SOURCE = (
     "half of the progress lost for good, or a loss above that of the untrained "
     "network (benchmarks/calibrate_signatures.py)"
 )
+FAR = 3.0
+"""Times the first loss that the last one lies above it: no target of a learning
+agent moves as far within a run (benchmarks/calibrate_signatures.py)."""
+REPLACED = 0.5
+NEAR_STEPS = 15
 
 
 def detect(
@@ -26,22 +32,25 @@ def detect(
         return []
     loss = series["loss"]
     values = loss.values[:, 0].astype(np.float64)
-    onset = int(loss.steps[_climb(values, course)])
+    place = _climb(values, course)
+    onset = int(loss.steps[place])
     name = f"loss, final level (best {course.best:.4g}, start {course.start:.4g})"
-    bound = (
-        course.start if course.state == "diverged" else course.best + course.gain / 2
-    )
-    detail = {"state": course.state, **around(series, onset)}
+    half = course.best + course.gain / 2
+    bound = course.start if course.state == "diverged" else half
+    context = around(series, onset)
+    abrupt = _abrupt(values, place, course)
+    sure = abrupt or _sure(course, context) or _overshoots(series, facts, onset)
+    harmful = sure and facts.stream == "main" and not context["restart"]
     return [
         Finding(
             signature="divergence",
             layer="run",
             onset=onset,
-            severity="critical",
+            severity="critical" if harmful else "info",
             evidence=(Evidence(name, course.last, bound, SOURCE),),
             layers=("run",),
             stream=facts.stream,
-            detail=detail,
+            detail={"kind": course.state, "abrupt": abrupt, **context},
         )
     ]
 
@@ -49,8 +58,8 @@ def detect(
 def _climb(values: Array, course: Learning) -> int:
     """Position where the loss left its best level for the last time."""
     clean = np.where(np.isfinite(values), values, np.inf)
-    half = course.best + max(0.25 * (course.last - course.best), 2 * course.noise)
-    low = clean <= half
+    quarter = 0.25 * (course.last - course.best)
+    low = clean <= course.best + max(quarter, 2 * course.error)
     smooth = np.convolve(low, np.ones(5) / 5, "same") > 0.5
     places = np.flatnonzero(smooth)
     if places.size == 0:
@@ -58,6 +67,34 @@ def _climb(values: Array, course: Learning) -> int:
     near = max(0, int(places[-1]) - 2)
     beyond = np.flatnonzero(~low[near:])
     return near + int(beyond[0]) if beyond.size else len(values) - 1
+
+
+def _abrupt(values: Array, place: int, course: Learning) -> bool:
+    """Whether most of the rise was made within one step."""
+    before = level(values[max(0, place - 5) : place], course.best)
+    after = level(values[place : place + 5], course.best)
+    return after - before > 0.5 * (course.last - course.best)
+
+
+def _sure(course: Learning, context: Mapping[str, float | bool]) -> bool:
+    """Whether the rise is more than the drift of a moving target.
+
+    The loss of an agent that learns, or of one of two adversaries, may climb while
+    all is well: then nothing jumps, and the loss is not that of a guess.
+    """
+    jumped = max(context["lr_ratio"], context["input_ratio"]) > JUMPED
+    far = course.last > course.start + FAR * abs(course.start)
+    guess = course.last > 0.95 * course.chance and course.start < 1.1 * course.chance
+    return bool(jumped or far or guess)
+
+
+def _overshoots(series: Mapping[str, Series], facts: Facts, onset: int) -> bool:
+    """Whether some layer is replaced in a single step near or after the onset."""
+    profile = relative(series, facts, "update_norm")
+    if profile is None:
+        return False
+    late = profile.values[profile.steps >= onset - NEAR_STEPS]
+    return bool((late > REPLACED).any())
 
 
 SIGNATURE = Signature(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surefoot.signatures import divergence
 from surefoot.signatures.context import around
 from surefoot.signatures.learning import learning
 from surefoot.signatures.statistics import (
@@ -37,17 +38,18 @@ def detect(
         return []
     total = root_sum_square(grads.values)
     base, _ = trailing(total, WINDOW)
+    # out of the run's whole past, not only of its last, perhaps tiny, gradients
+    past = np.fmax.accumulate(base)
     with np.errstate(invalid="ignore"):
-        above = total > JUMP * base
+        above = (total > JUMP * base) & (total > 2 * past)
     jumps = episodes(above & (base > 0), GAP)
     if not jumps:
         return []
-    course = learning(series, facts)
-    broken = _breaks(series)
     first, last = _worst(jumps, total, base)
     onset = int(grads.steps[first])
-    harmful = (course.trouble and onset >= course.onset) or broken
-    severity: Severity = "critical" if harmful else "info"
+    severity: Severity = "info"
+    if _ruinous(series, facts, events, onset):
+        severity = "critical"
     layers = _jumped(grads, first)
     observed = float(total[first : last + 1].max())
     name = f"grad_norm over all layers, steps {onset} to {int(grads.steps[last])}"
@@ -69,10 +71,16 @@ def detect(
     ]
 
 
-def _breaks(series: Mapping[str, Series]) -> bool:
-    """Whether the loss is not finite at the end of the record."""
-    loss = series.get("loss")
-    return loss is not None and not np.isfinite(loss.values[-1, 0])
+def _ruinous(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event], onset: int
+) -> bool:
+    """Whether the loss is not finite at the end, or diverged from about there."""
+    if learning(series, facts).state == "broken":
+        return True
+    diverged = divergence.detect(series, facts, events) if "loss" in series else []
+    return any(
+        one.severity != "info" and onset >= one.onset - WINDOW for one in diverged
+    )
 
 
 def _worst(jumps: list[tuple[int, int]], total: Array, base: Array) -> tuple[int, int]:

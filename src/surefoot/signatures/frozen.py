@@ -12,7 +12,7 @@ import numpy as np
 
 from surefoot.signatures import network
 from surefoot.signatures.profile import columns
-from surefoot.signatures.statistics import Mask, since
+from surefoot.signatures.statistics import Array, Mask, median_over_time, since
 from surefoot.types import (
     Event,
     Evidence,
@@ -76,10 +76,9 @@ def _is_backbone(facts: Facts, loose: Sequence[Parameter], share: float) -> bool
     Training only the last layers is a habit of fine-tuning, leaving out a middle or
     a last layer is not.
     """
-    depth = network.depths(facts)
-    held = [depth[p.name] for p in facts.parameters if p.held]
-    deepest = max(depth[p.name] for p in loose)
-    return share > BACKBONE and bool(held) and deepest < min(held)
+    first_held = next((i for i, p in enumerate(facts.parameters) if p.held), 0)
+    place = {p.name: i for i, p in enumerate(facts.parameters)}
+    return share > BACKBONE and all(place[p.name] < first_held for p in loose)
 
 
 def _unmoved(series: Mapping[str, Series], facts: Facts) -> Finding | None:
@@ -96,9 +95,7 @@ def _unmoved(series: Mapping[str, Series], facts: Facts) -> Finding | None:
     moved = columns(updates, layers)[at_updates]
     pushed = columns(grads, layers)[at_grads]
     active = (moved > 0).any(axis=1)
-    # a gradient that has vanished moves nothing either, and is another symptom
-    usual = np.nanmedian(np.where(pushed > 0, pushed, np.nan), axis=1, keepdims=True)
-    still = (moved == 0) & (pushed > FADED * usual)
+    still = (moved == 0) & (pushed > _smallest_push(moved, pushed))
     places = [i for i in range(len(layers)) if _stays(still[active, i])]
     if not places or len(places) == len(layers):
         return None
@@ -118,6 +115,16 @@ def _unmoved(series: Mapping[str, Series], facts: Facts) -> Finding | None:
         stream=facts.stream,
         detail={"kind": "unmoved"},
     )
+
+
+def _smallest_push(moved: Array, pushed: Array) -> Array:
+    """Gradient below which an update may be lost in rounding, `[n, 1]`.
+
+    A gradient that has vanished moves nothing either; that is another symptom.
+    """
+    moving = np.where((moved > 0) & (pushed > 0), pushed, np.nan)
+    usual = median_over_time(moving.T)
+    return FADED * np.nan_to_num(usual, nan=np.inf)[:, None]
 
 
 def _stays(mask: Mask) -> bool:

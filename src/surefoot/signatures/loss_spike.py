@@ -4,142 +4,162 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from surefoot.signatures.context import around
-from surefoot.signatures.statistics import Array, episodes, level, trailing
+from surefoot.signatures.context import JUMPED, around
+from surefoot.signatures.statistics import (
+    Array,
+    episodes,
+    level,
+    trailing,
+    trailing_top,
+)
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 WINDOW = 50
 SIGMAS = 6.0
 SOURCE = (
     "6 robust deviations of the last 50 steps (OLMo-core's rule with median and MAD), "
-    "and a quarter of the progress made so far (benchmarks/calibrate_signatures.py)"
+    "above all of them, and a quarter of the progress made so far "
+    "(benchmarks/calibrate_signatures.py)"
 )
 SHARE = 0.25
-RECOVERY_STEPS = 5
-"""A spike that is over within this is harmless: allenai/OLMo discussion 560 declares
-fast spikes benign, and so do our healthy runs."""
+COST = 10.0
+SOURCE_COST = (
+    "steps in which all progress was lost; healthy runs with fast, benign spikes stay "
+    "below 10 (benchmarks/calibrate_signatures.py)"
+)
+SURE_JUMP = 10.0
+"""Jump of the learning rate or the input from which a tenth of the cost is enough."""
 RECOVERED_SHARE = 0.1
 GAP = 10
+REST = 20
 SHORTEST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Spike:
-    """One spike: its first step, height over the level before, and how long it hurt.
+    """One spike: where it begins, how high it goes, and what came after it.
 
-    `lasted` counts steps until the loss was back, `back` says whether it came back
-    before the end of the record.
+    `level` and `sigma` are those of the steps before. `lasted` counts steps until
+    the loss was back, `cost` the progress that was lost in them (1: all of it for
+    one step). `back` says whether it came back before the end of the record.
     """
 
     first: int
     height: float
     level: float
-    sigmas: float
+    sigma: float
     lasted: int
+    cost: float
     back: bool
-
-    @property
-    def harmful(self) -> bool:
-        """Whether it took more than a few steps to recover."""
-        return self.lasted > RECOVERY_STEPS
 
 
 def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
-    """The first spike that did harm and, as information, the highest of the rest."""
+    """The first spike that did harm, or as information the highest of all."""
     loss = series["loss"]
     values = loss.values[:, 0].astype(np.float64)
     if values.size < SHORTEST:
         return []
     found = spikes(values)
-    harmful = [spike for spike in found if spike.harmful]
-    benign = [spike for spike in found if not spike.harmful]
-    told: list[tuple[Spike, int]] = []
+    if not found:
+        return []
+    contexts = [around(series, int(loss.steps[spike.first])) for spike in found]
+    pairs = [*zip(found, contexts, strict=True)]
+    harmful = [(one, about) for one, about in pairs if _harmful(one, about, facts)]
     if harmful:
-        told.append((harmful[0], len(harmful)))
-    if benign:
-        told.append((max(benign, key=lambda spike: spike.height), len(benign)))
-    return [_finding(spike, n, loss, series, facts) for spike, n in told]
+        return [_finding(*harmful[0], "warning", loss, facts, len(harmful))]
+    highest = max(pairs, key=lambda pair: pair[0].height)
+    return [_finding(*highest, "info", loss, facts, len(found))]
+
+
+def _harmful(spike: Spike, context: Mapping[str, float | bool], facts: Facts) -> bool:
+    """Whether a spike cost much, and is more than an accident that heals itself.
+
+    Either the loss did not come back, or the input or the learning rate jumped at
+    its beginning. The losses of adversaries spike by nature.
+    """
+    jump = max(context["lr_ratio"], context["input_ratio"])
+    cost = COST if jump < SURE_JUMP else COST / SURE_JUMP
+    lasting = jump > JUMPED or not spike.back
+    alone = facts.stream == "main"
+    return bool(spike.cost > cost and lasting and alone and not context["restart"])
 
 
 def spikes(values: Array) -> list[Spike]:
     """All spikes of a loss, in order."""
     middle, spread = trailing(values, WINDOW)
-    best = np.fmin.accumulate(middle)
-    progress = np.maximum(level(values[:3]) - best, 0.0)
+    range_above = trailing_top(values, 2 * WINDOW) - middle
+    progress = np.maximum(level(values[:3]) - np.fmin.accumulate(middle), 0.0)
+    # a run without progress yet: its own range stands for what there is to lose
+    stake = np.maximum(progress, 2 * np.maximum(range_above, SIGMAS * spread))
     clean = np.where(np.isfinite(values), values, -np.inf)
     above = clean - middle
     with np.errstate(invalid="ignore"):
-        mask = (above > SIGMAS * spread) & (above > SHARE * progress)
+        mask = above > np.maximum(
+            SIGMAS * spread, np.maximum(SHARE * stake, range_above)
+        )
     mask &= np.isfinite(middle) & (above > 0)
     return [
-        _spike(values, middle, spread, progress, first)
-        for first, _ in episodes(mask, GAP)
+        _spike(values, float(middle[k]), float(spread[k]), float(stake[k]), k)
+        for k, _ in episodes(mask, GAP)
     ]
 
 
 def _spike(
-    values: Array, middle: Array, spread: Array, progress: Array, first: int
+    values: Array, before: float, sigma: float, stake: float, first: int
 ) -> Spike:
-    """Measure the spike that begins at a position."""
-    before, sigma = float(middle[first]), float(spread[first])
-    bound = before + max(3 * sigma, RECOVERED_SHARE * float(progress[first]))
-    after = values[first:]
-    # back: the median of five steps is within the range of before
-    rows = np.lib.stride_tricks.sliding_window_view(
-        np.append(after, [after[-1]] * 4), 5
-    )
-    low = np.flatnonzero(np.median(rows, axis=1) <= bound)
-    lasted = int(low[0]) if low.size else len(after)
-    top = float(np.nanmax(np.where(np.isfinite(after), after, np.nan)[: lasted + 1]))
-    height = top - before
-    sigmas = height / sigma if sigma > 0 else np.inf
-    return Spike(first, height, before, sigmas, lasted, bool(low.size))
+    """Measure the spike that begins at a position, and what came after it.
+
+    A damaged network may look sound on the first batches after a bad one, and then
+    follow the momentum away: the loss is back when it stays back for `REST` steps.
+    """
+    bound = before + max(3 * sigma, RECOVERED_SHARE * stake)
+    after = np.where(np.isfinite(values[first:]), values[first:], np.inf)
+    rows = sliding_window_view(np.append(after, [after[-1]] * 4), 5)
+    smooth = np.median(rows, axis=1)
+    hurt = episodes(smooth > bound, REST)
+    lasted = hurt[0][1] + 1 if hurt and hurt[0][0] <= REST else 0
+    finite = after[: lasted + 1]
+    top = float(np.max(finite[np.isfinite(finite)], initial=before))
+    lost = (smooth[:lasted] - before) / stake if stake > 0 else smooth[:lasted] > bound
+    cost = float(np.clip(lost, 0, 1).sum())
+    return Spike(first, top - before, before, sigma, lasted, cost, lasted < len(after))
 
 
 def _finding(
     spike: Spike,
-    count: int,
+    context: Mapping[str, float | bool],
+    severity: Severity,
     loss: Series,
-    series: Mapping[str, Series],
     facts: Facts,
+    count: int,
 ) -> Finding:
     onset = int(loss.steps[spike.first])
-    severity: Severity = "info"
-    detail: dict[str, Any] = {
-        "count": count,
-        "lasted_steps": spike.lasted,
-        "recovered": spike.back,
-        "height": spike.height,
-        **around(series, onset),
-    }
-    if spike.harmful and not detail["restart"]:
-        severity = "warning"
-    observed = spike.level + spike.height
-    bound = spike.level + spike.height * SIGMAS / max(spike.sigmas, SIGMAS)
     name = f"loss, step {onset} (level before: {spike.level:.4g})"
+    bound = spike.level + SIGMAS * spike.sigma
     return Finding(
         signature="loss_spike",
         layer="run",
         onset=onset,
         severity=severity,
         evidence=(
-            Evidence(name, observed, bound, SOURCE),
-            Evidence(
-                "steps until the loss was back",
-                float(spike.lasted),
-                float(RECOVERY_STEPS),
-                "benchmarks/calibrate_signatures.py",
-            ),
+            Evidence(name, spike.level + spike.height, bound, SOURCE),
+            Evidence("progress lost, in steps", spike.cost, COST, SOURCE_COST),
         ),
         layers=("run",),
         stream=facts.stream,
-        detail=detail,
+        detail={
+            "count": count,
+            "lasted_steps": spike.lasted,
+            "recovered": spike.back,
+            "height": spike.height,
+            **context,
+        },
     )
 
 

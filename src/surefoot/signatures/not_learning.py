@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from surefoot.signatures.learning import CHANCE, Learning, at_chance, learning
+from surefoot.signatures.learning import Learning, learning
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 PATIENCE = 100
@@ -20,7 +20,7 @@ def detect(
 ) -> list[Finding]:
     """One finding if the loss is no lower than at the start and no longer falls."""
     course = learning(series, facts)
-    if course.state != "stuck":
+    if course.state not in ("stuck", "settled"):
         return []
     return [
         Finding(
@@ -31,7 +31,7 @@ def detect(
             evidence=_evidence(course),
             layers=("run",),
             stream=facts.stream,
-            detail={"at_chance": at_chance(course), "loss": course.last},
+            detail={"kind": course.state, "loss": course.last},
         )
     ]
 
@@ -42,17 +42,15 @@ def _severity(course: Learning, facts: Facts) -> Severity:
     A loss that stays at any other level may be one that is low already, or one
     that is no score at all, as in adversarial and policy-gradient training.
     """
-    if at_chance(course) and course.steps >= PATIENCE and facts.stream == "main":
-        return "critical"
-    return "info"
+    guesses = course.state == "stuck" and facts.stream == "main"
+    return "critical" if guesses and course.steps >= PATIENCE else "info"
 
 
 def _evidence(course: Learning) -> tuple[Evidence, ...]:
     name = f"loss, final level (start {course.start:.4g})"
-    if at_chance(course):
-        bound = CHANCE[0] * course.chance
-        return (Evidence(name, course.last, bound, SOURCE_CHANCE),)
-    bound = course.start - 4 * course.noise
+    if course.state == "stuck":
+        return (Evidence(name, course.last, course.chance, SOURCE_CHANCE),)
+    bound = course.start - 4 * course.error
     return (Evidence(name, course.last, bound, SOURCE_START),)
 
 

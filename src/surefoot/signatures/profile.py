@@ -14,8 +14,8 @@ from surefoot.types import Facts, Series, Steps
 TINY = 1e-45
 """Below the smallest positive float32: stands for zero in logarithms."""
 
-SHARE_READINGS = 5
-"""Readings whose median is the present share: one odd batch does not count."""
+SHARE_READINGS = 2
+"""Readings at the end that must agree: one odd batch does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +73,14 @@ def decades(values: Array) -> Array:
 def lasting_shares(values: Array, bound: float) -> tuple[int, int, list[int]] | None:
     """Which columns end above a bound: `(first reading, its column, all columns)`.
 
-    A column counts if the median of its last five readings is above; its first
-    reading is the one from which it stays there. None where there is none.
+    A column counts if its last two readings are above; its first reading is the one
+    from which it stays there. None where there is none.
     """
-    if values.shape[0] < 2:
+    if values.shape[0] < SHARE_READINGS:
         return None
-    late = np.nan_to_num(median_over_time(values[-SHARE_READINGS:]), nan=0.0)
-    places = [int(i) for i in np.flatnonzero(late >= bound)]
+    high = np.nan_to_num(values) >= bound
+    places = [int(i) for i in np.flatnonzero(high[-SHARE_READINGS:].all(axis=0))]
     if not places:
         return None
-    last = values.shape[0] - 1
-    begins = [(since(values[:, i] >= bound), i) for i in places]
-    begin, place = min((last if b is None else b, i) for b, i in begins)
+    begin, place = min((since(high[:, i]) or 0, i) for i in places)
     return begin, place, places

@@ -12,9 +12,13 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Si
 
 BOUND = 0.5
 SOURCE = (
-    "half of the outputs, in a run that does not learn (Glorot & Bengio 2010 start "
-    "networks in the linear range; benchmarks/calibrate_signatures.py)"
+    "half of the outputs (Glorot & Bengio 2010 start networks in the linear range; "
+    "healthy ones begin below a fifth, benchmarks/calibrate_signatures.py)"
 )
+
+SYMMETRIC = ("Tanh", "Hardtanh", "Softsign")
+ALL_BUT = 0.98
+"""Share that is enough where the loss no longer falls and may be low already."""
 
 
 def detect(
@@ -30,20 +34,33 @@ def detect(
         return []
     begin, place, places = high
     onset = int(shares.steps[begin])
-    severity: Severity = "critical" if learning(series, facts).trouble else "info"
+    course = learning(series, facts)
     name = f"saturated_share of {layers[place]}, step {onset} to the end"
     observed = level(shares.of(layers[place])[begin:])
+    harmful = course.trouble or (course.idle and observed >= ALL_BUT)
+    severity: Severity = (
+        "warning" if _from_the_start(begin, layers[place], facts) else "info"
+    )
     return [
         Finding(
             signature="saturation",
             layer=layers[place],
             onset=onset,
-            severity=severity,
+            severity="critical" if harmful else severity,
             evidence=(Evidence(name, observed, BOUND, SOURCE),),
             layers=tuple(layers[i] for i in places),
             stream=facts.stream,
         )
     ]
+
+
+def _from_the_start(begin: int, layer: str, facts: Facts) -> bool:
+    """Whether a symmetric activation was saturated before the first update.
+
+    That is a fault of the initial weights or of the inputs, even if the rest of the
+    network learns. A sigmoid may start nearly closed on purpose: a gate.
+    """
+    return begin == 0 and network.kinds(facts).get(layer, "") in SYMMETRIC
 
 
 def _hidden(shares: Series, facts: Facts) -> tuple[str, ...]:

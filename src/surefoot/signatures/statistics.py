@@ -114,6 +114,20 @@ def trailing(values: Array, window: int, stride: int = 10) -> tuple[Array, Array
     return np.repeat(middle, repeat), np.repeat(spread, repeat)
 
 
+def trailing_top(values: Array, window: int, stride: int = 10) -> Array:
+    """Largest of the `window` values before each step, `[n]`; NaN where none precede.
+
+    In strides, as `trailing`.
+    """
+    n = values.size
+    starts = np.arange(0, n, stride)
+    index = starts[:, None] - 1 - np.arange(window)[None, :]
+    clean = np.where(np.isfinite(values), values, -np.inf)
+    top = np.where(index >= 0, clean[np.maximum(index, 0)], -np.inf).max(axis=1)
+    top = np.where(np.isfinite(top), top, np.nan)
+    return np.repeat(top, np.minimum(stride, n - starts))
+
+
 def episodes(mask: Mask, gap: int) -> list[tuple[int, int]]:
     """Runs of True as (first, last) positions; runs closer than `gap` are joined.
 

@@ -7,21 +7,25 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from surefoot.signatures.learning import learning
+from surefoot.signatures.learning import Learning, learning
 from surefoot.signatures.profile import Profile, decades, relative
-from surefoot.signatures.statistics import Array, Mask
+from surefoot.signatures.statistics import Array, Mask, since
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 Places = npt.NDArray[np.intp]
 
 BOUND = 1e-3
 SOURCE = (
-    "relative gradient against the layer where it is largest; 1e-3 is the first/last "
-    "ratio of AutoTrainer (Zhang et al. 2021), here asked only of runs that do not "
-    "learn"
+    "relative gradient against the layer where it is largest, in a run that does not "
+    "learn: 1e-3 is the first/last ratio of AutoTrainer (Zhang et al. 2021); healthy "
+    "runs stay above 5e-3 (benchmarks/calibrate_signatures.py)"
 )
 FEWEST = 3
 """Weight matrices that a profile needs."""
+LATE = 0.15
+PATIENCE = 50
+"""Share and number of steps at a guess from which a run that learnt at last has
+started late."""
 
 
 def detect(
@@ -33,25 +37,34 @@ def detect(
         return []
     course = learning(series, facts)
     begin, end = int(profile.steps[0]), int(profile.steps[-1]) + 1
-    late = profile.level(begin + 3 * (end - begin) // 4, end)
-    faded = _faded(late)
-    if not faded.any():
+    length = end - begin
+    row = profile.level(begin + 3 * length // 4, end)
+    if not _faded(row).any():
+        row = profile.level(begin, begin + length // 4 + 1)
+    places = np.flatnonzero(_faded(row))
+    if places.size == 0:
         return []
-    places = np.flatnonzero(faded)
-    place = _origin(late, places)
-    severity: Severity = "critical" if course.trouble else "info"
+    place = _origin(row, places)
     return [
         Finding(
             signature="vanishing_gradients",
             layer=profile.layers[place],
             onset=_onset(profile, places),
-            severity=severity,
-            evidence=_evidence(profile, late, place),
+            severity=_severity(course),
+            evidence=_evidence(profile, row, place),
             layers=tuple(profile.layers[i] for i in places),
             stream=facts.stream,
-            detail={"decades": float(np.ptp(decades(late[np.isfinite(late)])))},
+            detail={"decades": float(np.ptp(decades(row[np.isfinite(row)])))},
         )
     ]
+
+
+def _severity(course: Learning) -> Severity:
+    """Harmful where nothing was learnt, or only after a long wait."""
+    if course.trouble:
+        return "critical"
+    late = course.waited > max(PATIENCE, LATE * course.steps)
+    return "warning" if late and course.state != "unknown" else "info"
 
 
 def _faded(row: Array) -> Mask:
@@ -70,23 +83,20 @@ def _origin(row: Array, places: Places) -> int:
     A gradient that fades evenly has no such place; then it is the layer where the
     least is left.
     """
-    depth = decades(row)
-    drops = np.diff(depth[places[0] : places[-1] + 2])
-    total = float(np.nansum(drops))
-    if drops.size and np.nanmax(drops) > 0.5 * total:
-        return int(places[0] + np.nanargmax(drops))
-    return int(places[np.nanargmin(depth[places])])
+    known = np.flatnonzero(np.isfinite(row))
+    path = known[(known >= places[0]) & (known <= np.nanargmax(row))]
+    drops = np.diff(decades(row[path]))
+    biggest = int(np.argmax(drops))
+    if drops[biggest] > 0.5 * drops.sum():
+        return int(path[biggest])
+    return int(places[np.argmin(row[places])])
 
 
 def _onset(profile: Profile, places: Places) -> int:
-    """First step from which these layers stay faded."""
-    peak = np.nanmax(np.where(np.isnan(profile.values), -1, profile.values), axis=1)
-    part = profile.values[:, places]
-    low = np.all((part < BOUND * peak[:, None]) | np.isnan(part), axis=1)
-    high = np.flatnonzero(~low)
-    if high.size == 0 or high.size > 0.5 * low.size:
-        return int(profile.steps[0])
-    return int(profile.steps[min(int(high[-1]) + 1, low.size - 1)])
+    """First step from which these layers stay faded; the first if they recovered."""
+    clean = np.nan_to_num(profile.values)
+    low = np.all(clean[:, places] <= BOUND * clean.max(axis=1)[:, None], axis=1)
+    return int(profile.steps[since(low) or 0])
 
 
 def _evidence(profile: Profile, row: Array, place: int) -> tuple[Evidence, ...]:
