@@ -1,6 +1,6 @@
 """A healthy net meets one corrupted batch at step 300, and does not recover from it.
 
-    surefoot run examples/loss_spike.py
+surefoot run examples/loss_spike.py
 """
 
 import torch

@@ -98,15 +98,10 @@ class Run:
         if self._writer is None:
             return
         watched = find()
-        old = self._recorders.get(watched.name)
-        first = old.step if old is not None else 0
-        recorder = Recorder(watched, self, options, caught=caught, first_step=first)
+        recorder = Recorder(watched, self, options, caught=caught)
         self._recorders[watched.name] = recorder
-        if old is not None:
-            old.close()
-
+        recorder.find = find
         recorder.on_first_step = self._put_facts
-        recorder.on_new_parameters = lambda: self.add(find, options, caught=caught)
         self._put_facts()
 
     def append(self, series: Series) -> None:

@@ -1,18 +1,22 @@
 """Activations: hooks on modules take samples, batched statistics go out.
 
 A `Tap` holds the hooks of one stream. It is armed for one step at a time; unarmed,
-a hook returns after one comparison. Samples are rows of one matrix, and the
-statistics of all modules are computed together when the optimizer steps.
+it has no hooks on the modules at all: one that only looks whether it is wanted costs
+8 µs where the layer before it has evicted the caches (benchmarks/RESULTS.md). Samples
+are rows of one matrix, and the statistics of all modules are computed together when
+the optimizer steps.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from surefoot.probes.meter import Meter
 from surefoot.probes.sampling import COUNT, channels, sample
@@ -36,7 +40,9 @@ def first_tensor(value: Any) -> torch.Tensor | None:
     if isinstance(value, torch.Tensor):
         whole = not hasattr(value, "full_tensor")
         seen = value.is_floating_point() and value.numel() > 0 and whole
-        return value.detach() if seen and value.layout == torch.strided else None
+        if not seen or value.layout != torch.strided:
+            return None
+        return value.detach() if value.requires_grad else value
     inner: Iterator[Any] = iter(())
     if isinstance(value, Mapping):
         inner = iter(value.values())
@@ -80,23 +86,26 @@ class Tap:
         self._last: torch.Tensor | None = None
         self._weighted = False
         self._capacity = 2 * len(named) + 1
-        self._handles = [
-            module.register_forward_hook(_Hook(self, name))
-            for name, module in named.items()
-        ]
+        self._hooks = [(module, _Hook(self, name)) for name, module in named.items()]
+        self._handles: list[RemovableHandle] = []
 
     def arm(self) -> None:
-        """Take samples during the next forward pass."""
+        """Put the hooks on the modules, to take samples during the next pass."""
+        start = time.thread_time()
         self.armed = True
         self._rows.clear()
         self._groups.clear()
         self._weighted = False
+        if not self._handles:
+            self._handles = [m.register_forward_hook(hook) for m, hook in self._hooks]
+        self.cost_seconds += time.thread_time() - start
 
     def remove(self) -> None:
         """Take the hooks off the modules."""
         self.armed = False
         for handle in self._handles:
             handle.remove()
+        self._handles = []
 
     def see(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """One forward call of an armed step: the first with gradients counts.
@@ -122,8 +131,10 @@ class Tap:
 
     def samples(self) -> Samples | None:
         """What this step's forward pass left; the tap is unarmed."""
-        self.armed = False
+        start = time.thread_time()
+        self.remove()
         self._last = None
+        self.cost_seconds += time.thread_time() - start
         if self._matrix is None or not self._rows:
             return None
         names = tuple(self._rows)

@@ -45,10 +45,12 @@ def finished(series: Series) -> list[Series]:
     if series.quantity != SAMPLE:
         return [series]
     values = series.values
+    mean = values.mean(1)
+    centred = values - mean[:, None]
     statistics = {
-        "input_mean": values.mean(1),
-        "input_std": values.std(1),
-        "input_absmax": np.abs(values).max(1),
+        "input_mean": mean,
+        "input_std": np.sqrt(np.square(centred, out=centred).mean(1)),
+        "input_absmax": np.maximum(values.max(1), -values.min(1)),
     }
     return [
         Series(name, RUN, series.steps, column[:, None], series.stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,20 +10,26 @@ import torch
 from surefoot.types import Moment, Reading
 
 
-def norms(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor:
+def norms(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor | list[float]:
     """2-norm of each tensor, shape `[len(tensors)]`, float32, on one device.
+
+    Plain numbers where the tensors are on the host: each further call of torch costs
+    20-40 µs there, after a step of training has evicted the caches.
 
     A tensor that is not finite has norm inf; None, NaN. Half-precision norms are
     accumulated in float32, since they overflow otherwise. Sparse tensors count by
     their values, sharded ones (DTensor) as the whole.
 
     >>> norms([torch.tensor([3.0, 4.0]), None, torch.tensor([float("nan")])])
-    tensor([5., nan, inf])
+    [5.0, nan, inf]
     """
     present = [tensor for tensor in tensors if tensor is not None]
     if not present:
         return torch.full((len(tensors),), torch.nan)
-    row = torch.stack(_norms_of_present(present))
+    found = _norms_of_present(present)
+    if all(norm.is_cpu for norm in found):
+        return _on_host(tensors, found)
+    row = torch.stack(found)
     row = torch.nan_to_num_(row, nan=torch.inf, posinf=torch.inf)
     if len(present) == len(tensors):
         return row
@@ -32,19 +39,37 @@ def norms(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor:
     return spread
 
 
-def _norms_of_present(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+def _on_host(
+    tensors: Sequence[torch.Tensor | None], found: Sequence[torch.Tensor]
+) -> list[float]:
+    """Norms as numbers: inf where one is not finite, NaN where there is no tensor."""
+    row = [norm.item() for norm in found]
+    if not math.isfinite(sum(row)):
+        row = [value if math.isfinite(value) else math.inf for value in row]
+    if len(row) == len(tensors):
+        return row
+    rest = iter(row)
+    return [math.nan if tensor is None else next(rest) for tensor in tensors]
+
+
+def _norms_of_present(
+    tensors: list[torch.Tensor],
+) -> list[torch.Tensor] | tuple[torch.Tensor, ...]:
     """One 0-dim float32 norm a tensor: in few kernels where all are alike."""
     home = tensors[0].device
     if all(plain(tensor) and tensor.device == home for tensor in tensors):
-        return list(torch._foreach_norm(tensors, 2, dtype=torch.float32))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        return torch._foreach_norm(tensors, 2, dtype=torch.float32)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
     return [_single_norm(tensor).to(home) for tensor in tensors]
+
+
+_NARROW = frozenset({torch.float32, torch.bfloat16, torch.float16})
 
 
 def plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor is dense, real, whole and no wider than float32."""
     return (
-        tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
-        and tensor.layout == torch.strided
+        tensor.dtype in _NARROW
+        and tensor.layout is torch.strided
         and not hasattr(tensor, "full_tensor")
     )
 
@@ -64,13 +89,18 @@ def grad_norm(moment: Moment) -> list[Reading]:
     """Norm of each gradient as the update sees it: accumulated and unscaled.
 
     A fused optimizer under a GradScaler unscales inside its kernel: it holds the
-    scale while it steps, and the norms are divided by it here. A step that it skips
-    has no norms: NaN.
+    scale while it steps, and the gradients are divided by it here. A step that it
+    skips has no norms: NaN.
     """
-    row = norms(moment.grads)
     scale = getattr(moment.optimizer, "grad_scale", None)
-    if isinstance(scale, torch.Tensor):
-        row = row / scale.to(row.device)
+    if not isinstance(scale, torch.Tensor):
+        return [Reading(moment.step, "grad_norm", moment.names, norms(moment.grads))]
+    # Divided first: the square of a scaled gradient may overflow.
+    unscaled = [
+        None if grad is None else grad.float() / scale.to(grad.device)
+        for grad in moment.grads
+    ]
+    row = torch.as_tensor(norms(unscaled))
     skipped = getattr(moment.optimizer, "found_inf", None)
     if isinstance(skipped, torch.Tensor):
         row = torch.where(skipped.to(row.device) > 0, torch.nan, row)

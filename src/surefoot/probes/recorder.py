@@ -78,10 +78,9 @@ class Recorder:
         options: Options,
         *,
         caught: Callable[[], list[torch.Tensor]] | None = None,
-        first_step: int = 0,
     ) -> None:
         self.watched = watched
-        self.step = first_step
+        self.step = 0
         self.meter = Meter()
         self.shield = Shield(self._failed)
         self._sink = sink
@@ -93,14 +92,14 @@ class Recorder:
         self._rhythms = {p.name: _rhythm(p, options) for p in options.probes}
         self._due: set[str] = set()
         self._copies: list[torch.Tensor] | None = None
-        self._losses: list[torch.Tensor] = []
+        self._losses: list[torch.Tensor | float] = []
         self._awaiting: int | None = None
         self._searches = 0
         self._broken = False
         self._last_update = time.perf_counter()
-        self._first_step = self._flushed_step = first_step
+        self._flushed_step = 0
         self._flushed_at = time.monotonic()
-        self.on_new_parameters: Callable[[], None] = lambda: None
+        self.find: Callable[[], Watched] = lambda: watched
         self.on_first_step: Callable[[], None] = lambda: None
         self._handles = [
             watched.optimizer.register_step_pre_hook(self._before),
@@ -118,19 +117,19 @@ class Recorder:
 
         Several losses for one update, as in gradient accumulation, are averaged.
         """
-        self._losses.append(loss.detach().reshape(()))
+        self._losses.append(_noted(loss))
         if self._awaiting is not None:
             self._record_loss(self._awaiting)
 
     def put(self, reading: Reading) -> None:
         """Keep one reading until the next flush."""
         ring = self._rings.get(reading.quantity)
-        if ring is None or ring.layers != reading.layers or ring.full:
-            if ring is not None:
-                self._hand_over(ring)
-            if ring is None or ring.layers != reading.layers:
-                ring = Ring(reading, FLUSH_STEPS, self.watched.name)
-                self._rings[reading.quantity] = ring
+        fits = ring is not None and ring.fits(reading)
+        if ring is not None and (ring.full or not fits):
+            self._hand_over(ring)
+        if ring is None or not fits:
+            ring = Ring(reading, FLUSH_STEPS, self.watched.name)
+            self._rings[reading.quantity] = ring
         ring.put(reading)
 
     def flush(self) -> None:
@@ -138,8 +137,6 @@ class Recorder:
         self._flushed_step, self._flushed_at = self.step, time.monotonic()
         for ring in self._rings.values():
             self._hand_over(ring)
-        if not covers(self.watched):
-            self.on_new_parameters()
 
     def see_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A call of a model that began before the hooks were on."""
@@ -157,7 +154,7 @@ class Recorder:
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Before the update: gradients are final, weights still the old ones."""
-        with self.meter, torch.no_grad():
+        with self.meter, _NoGrad():
             if self._copies is None and self._wants("copies"):
                 self._copies = self.shield.run("weights", self._copy)
             if not _has_closure(args, kwargs):
@@ -165,11 +162,12 @@ class Recorder:
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """After the update: compare with before, move on to the next step."""
-        with self.meter, torch.no_grad():
+        with self.meter, _NoGrad():
             if _has_closure(args, kwargs):
                 self.shield.run("recorder", self._gradients)
             self.shield.run("recorder", self._updates)
             self.step += 1
+            self._flush_if_due()
             self._prepare_next()
         self.meter.step()
 
@@ -190,41 +188,59 @@ class Recorder:
                 if probe.when == "after":
                     self._run(probe, moment)
         now = time.perf_counter()
-        if self.step > self._first_step:
+        if self.step > 0:
             elapsed = (now - self._last_update,)
             self.put(Reading(self.step, "step_seconds", RUN, elapsed))
         self._last_update = now
         self._awaiting = self.step
         if self._caught is not None:
-            self._losses = self._caught()
+            self._losses = [_noted(loss) for loss in self._caught()]
             self._record_loss(self.step)
         self._copies = None
         self._calls.latest.clear()
-        waited = time.monotonic() - self._flushed_at
-        if self.step == self._first_step:
+        if self.step == 0:
             self.on_first_step()
-        if self.step - self._flushed_step >= FLUSH_STEPS or waited >= FLUSH_SECONDS:
-            self.flush()
+
+    def _flush_if_due(self) -> None:
+        """Flush every so often; then look whether there are new parameters."""
+        waited = time.monotonic() - self._flushed_at
+        if self.step - self._flushed_step < FLUSH_STEPS and waited < FLUSH_SECONDS:
+            return
+        self.shield.run("flush", self.flush)
+        if not covers(self.watched):
+            self.shield.run("new parameters", self._watch_again)
+
+    def _watch_again(self) -> None:
+        """Go on with the parameters and modules as they are now."""
+        self._tap.remove()
+        self._calls.remove()
+        self.watched = self.find()
+        self._tap = Tap(self.watched.leaves, self.meter)
+        self._calls = Calls(self.watched.roots.values(), self.meter)
+        self._copies = None
+        self.on_first_step()
 
     # --- parts -----------------------------------------------------------------
 
     def _run(self, probe: Probe, moment: Moment) -> None:
         """Run one probe if it is due, and tell its rhythm what it cost."""
-        if not probe.dense and probe.name not in self._due:
-            return
-        start = time.thread_time()
 
         def read() -> None:
             for reading in probe.read(moment):
                 self.put(reading)
 
+        if probe.dense:
+            self.shield.run(probe.name, read)
+            return
+        if probe.name not in self._due:
+            return
+        start = time.thread_time()
         self.shield.run(probe.name, read)
         cost = time.thread_time() - start
         if "activations" in probe.needs:
             cost += self._tap.cost_seconds
             self._tap.cost_seconds = 0.0
-        if not probe.dense:
-            self._rhythms[probe.name].spent(cost, self.meter.step_seconds)
+        self._rhythms[probe.name].spent(cost, self.meter.step_seconds)
 
     def _moment(self) -> Moment:
         """What the probes may see of this step."""
@@ -243,6 +259,8 @@ class Recorder:
 
     def _wants(self, need: str) -> bool:
         """Whether a probe that is due at this step needs something prepared."""
+        if not self._due:
+            return False
         probes = self._options.probes
         return any(p.name in self._due and need in p.needs for p in probes)
 
@@ -266,8 +284,12 @@ class Recorder:
         losses, self._losses, self._awaiting = self._losses, [], None
         if not losses:
             return
-        mean = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
-        self.put(Reading(step, "loss", RUN, mean.reshape(1)))
+        known = [loss for loss in losses if isinstance(loss, float)]
+        if len(known) == len(losses):
+            self.put(Reading(step, "loss", RUN, (sum(known) / len(known),)))
+        else:
+            mean = torch.stack([torch.as_tensor(loss) for loss in losses]).mean()
+            self.put(Reading(step, "loss", RUN, mean.reshape(1)))
 
     def _hand_over(self, ring: Ring) -> None:
         series = ring.drain()
@@ -285,7 +307,7 @@ class Recorder:
         """Whether the gradients of this step are looked at on the host."""
         if self._options.check_finite is not None:
             return self._options.check_finite
-        return self.watched.weights[0].device.type == "cpu"
+        return self.watched.weights[0].is_cpu
 
     def _check(self, moment: Moment) -> None:
         """Search for the origin on the first of a series of non-finite steps."""
@@ -339,6 +361,24 @@ class Recorder:
         """Record where a non-finite number was born."""
         event = Event(self.step, "nonfinite", origin.body(), self.watched.name)
         self._sink.event(event)
+
+
+class _NoGrad:
+    """`torch.no_grad` without its layers of Python, which cost 30 µs a step."""
+
+    __slots__ = ("_was",)
+
+    def __enter__(self) -> None:
+        self._was = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # pyright: ignore[reportPrivateUsage]
+
+    def __exit__(self, *error: object) -> None:
+        torch._C._set_grad_enabled(self._was)  # pyright: ignore[reportPrivateUsage]
+
+
+def _noted(loss: torch.Tensor) -> torch.Tensor | float:
+    """A loss to keep: a number if it is on the host, else detached from its graph."""
+    return float(loss.item()) if loss.is_cpu else loss.detach().reshape(())
 
 
 def _rhythm(probe: Probe, options: Options) -> Rhythm:

@@ -37,6 +37,12 @@ class Ring:
         """Whether the next row has no place."""
         return len(self._steps) == self._capacity
 
+    def fits(self, reading: Reading) -> bool:
+        """Whether a reading has the layers of the rows."""
+        layers = reading.layers
+        # Comparing 4,096 names one by one would cost more than the reading.
+        return layers is self.layers or layers == self.layers
+
     @property
     def latest(self) -> Sequence[float] | Floats:
         """The row that was put last; from a GPU, this waits for the device."""
