@@ -97,18 +97,18 @@ def weak_start(case: Case) -> Account | None:
     if case.hidden(SATURATING) >= 3:
         return None
     at_start = min(f.onset for f in (fading, forward) if f is not None) == 0
-    confidence = 0.8 if at_start and case.alarm("dead_units") is None else 0.5
+    dead = case.alarm("dead_units")
+    killed = dead is not None and dead.onset == 0
+    confidence = 0.8 if at_start and not killed else 0.5
     return account(confidence, fading, forward, case.alarm("not_learning"))
 
 
 def zero_weights(case: Case) -> Account | None:
     """Neighbouring weights start at zero."""
     found = case.alarm("zero_start")
-    return (
-        account(0.94, found, case.alarm("not_learning"), confirmed=True)
-        if found
-        else None
-    )
+    if found is None:
+        return None
+    return account(0.94, found, case.alarm("not_learning"), confirmed=True)
 
 
 def large_inputs(case: Case) -> Account | None:
@@ -157,7 +157,7 @@ def data_changed(case: Case) -> Account | None:
         return None
     if case.alarm("update_ratio") is not None or case.ratio("lr_ratio") > JUMPED:
         return None
-    others = case.alarms("dead_units", "frozen", "nonfinite", "stale_second_moment")
+    others = case.alarms("dead_units", "frozen", "nonfinite")
     return None if others else account(0.5, diverged, case.alarm("loss_spike"))
 
 
@@ -167,8 +167,9 @@ def stale_moment(case: Case) -> Account | None:
     if stale is None or case.ratio("input_ratio") > JUMPED:
         return None
     hurt = case.alarms("loss_spike", "divergence", "exploding_gradients")
-    after = tuple(f for f in hurt if f.onset >= stale.onset - 10)
-    return account(0.7 if after else 0.4, stale, *after)
+    # read every few steps: what is first seen after the jump may be its victim
+    before = all(stale.onset <= f.onset for f in hurt)
+    return account(0.7 if hurt and before else 0.4, stale, *hurt)
 
 
 def dead_relu(case: Case) -> Account | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from surefoot.signatures.context import JUMPED, around
 from surefoot.signatures.learning import Learning, learning
+from surefoot.signatures.loss_spike import spikes
 from surefoot.signatures.profile import relative
 from surefoot.signatures.statistics import Array, level
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
@@ -32,7 +33,7 @@ def detect(
         return []
     loss = series["loss"]
     values = loss.values[:, 0].astype(np.float64)
-    place = _climb(values, course)
+    place = _begin(values, course)
     onset = int(loss.steps[place])
     name = f"loss, final level (best {course.best:.4g}, start {course.start:.4g})"
     half = course.best + course.gain / 2
@@ -53,6 +54,13 @@ def detect(
             detail={"kind": course.state, "abrupt": abrupt, **context},
         )
     ]
+
+
+def _begin(values: Array, course: Learning) -> int:
+    """Position where the climb began: at a jump that never came back, if any."""
+    lasting = [spike.first for spike in spikes(values) if not spike.back]
+    climb = _climb(values, course)
+    return min([*lasting, climb])
 
 
 def _climb(values: Array, course: Learning) -> int:

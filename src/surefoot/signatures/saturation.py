@@ -38,9 +38,8 @@ def detect(
     name = f"saturated_share of {layers[place]}, step {onset} to the end"
     observed = level(shares.of(layers[place])[begin:])
     harmful = course.trouble or (course.idle and observed >= ALL_BUT)
-    severity: Severity = (
-        "warning" if _from_the_start(begin, layers[place], facts) else "info"
-    )
+    born = _from_the_start(begin, layers[place], facts)
+    severity: Severity = "warning" if born else "info"
     return [
         Finding(
             signature="saturation",
