@@ -61,8 +61,20 @@ def test_colour_comes_only_when_asked_for_and_changes_no_words(vanishing):
 
 
 def test_an_unconfirmed_cause_says_so(spike_diagnoses):
-    text = diagnosis_text(spike_diagnoses, run_name="net")
+    text = diagnosis_text(spike_diagnoses[1:], run_name="net")
     assert "confidence 34%, unconfirmed: one signal alone" in text
+
+
+def test_less_likely_causes_are_told_in_short(vanishing, spike_diagnoses):
+    text = diagnosis_text([vanishing, *spike_diagnoses * 3], run_name="net")
+    short = text[text.index("Also possible") :]
+    assert (
+        "✗ Stale second moment in blocks.7.attn.qkv.weight, since step 3,417" in short
+    )
+    assert "try: Lower beta2" in short
+    assert "Bad batch in the whole run, since step 3,417 (34%, unconfirmed)" in short
+    assert "and 2 more" in short
+    assert len(short.splitlines()) < 22
 
 
 def test_where_a_non_finite_value_was_born_is_told(vanishing):

@@ -10,7 +10,7 @@ export function severityOf(diagnosis: Diagnosis): Severity {
 }
 
 export function spaced(name: string): string {
-  return name.replaceAll("_", " ");
+  return name.replaceAll("_", " ").replace(/^nonfinite$/, "non-finite value");
 }
 
 /** A recorded quantity as one says it. */
@@ -91,13 +91,17 @@ export function describe(event: RunEvent): string {
 }
 
 function nonfinite(event: RunEvent): string {
-  const body = event.body;
+  return `First non-finite value in ${birth(event.body)}`;
+}
+
+/** The module, operation and line in which a value stopped being finite. */
+export function birth(body: Record<string, unknown>): string {
   const where = plain(body["module"]) || "an unknown module";
   const from = body["operation"] ? ` by ${plain(body["operation"])}` : "";
   const line = body["line"] ? ` at ${plain(body["line"])}` : "";
   const pass = body["direction"] ? `, ${plain(body["direction"])} pass` : "";
   const doubt = body["certain"] === false ? " (not certain)" : "";
-  return `First non-finite value in ${where}${from}${line}${pass}${doubt}`;
+  return `${where}${from}${line}${pass}${doubt}`;
 }
 
 function verdictRemedy(body: Record<string, unknown>): string {

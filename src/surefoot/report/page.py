@@ -28,7 +28,7 @@ MOST_BYTES = 1_000_000
 _FEWEST_COLUMNS = 50  # a map of fewer columns says little; then whole maps go
 
 
-class AssetsError(RuntimeError):
+class AssetsError(FileNotFoundError):
     """The page's script and style are not where the package keeps them."""
 
 

@@ -38,6 +38,7 @@ _CODES: Mapping[Tone, str] = {
     "act": "36",
 }
 _SIGNS: Mapping[Severity, str] = {"critical": "✗", "warning": "!", "info": "i"}
+_OTHERS = 4  # further causes that are told: the page lists them all
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -77,6 +78,8 @@ def diagnosis_text(
 ) -> str:
     """What is wrong in a run, where, since when, on what evidence, and what to do.
 
+    The likeliest cause is told in full, the others in a few lines each.
+
     Args:
         diagnoses: Ranked, the likeliest cause first; empty for a healthy run.
         run_name: How the run is called.
@@ -92,10 +95,10 @@ def diagnosis_text(
     page = _Page(max(width, 40), colour)
     if not diagnoses:
         page.healthy(run_name, steps, looked_at)
-    for rank, diagnosis in enumerate(diagnoses):
-        if rank:
-            page.blank()
+    for diagnosis in diagnoses[:1]:
         page.diagnosis(diagnosis)
+    if len(diagnoses) > 1:
+        page.others(diagnoses[1:])
     return page.text()
 
 
@@ -177,6 +180,27 @@ class _Page:
         for rank, prescription in enumerate(diagnosis.prescriptions, 1):
             self.prescription(prescription, rank)
 
+    def others(self, diagnoses: Sequence[Diagnosis]) -> None:
+        """Less likely causes: what, where, the first evidence, the first remedy."""
+        self.blank()
+        self.write("Also possible", "  ", tone="strong")
+        for one in diagnoses[:_OTHERS]:
+            severity = severity_of(one)
+            share = f"{one.confidence:.0%}" + ("" if one.confirmed else ", unconfirmed")
+            self.write(
+                f"{headline(one)} ({share})",
+                "    ",
+                tone=severity,
+                first=f"  {_SIGNS[severity]} ",
+            )
+            evidence = [told for finding in one.findings for told in finding.evidence]
+            for told in evidence[:1]:
+                self.write(f"{told.series}: {_numbers(told)}", "      ", first="    · ")
+            for remedy in one.prescriptions[:1]:
+                self.write(f"try: {sentence(remedy.remedy)}", "    ", tone="act")
+        if len(diagnoses) > _OTHERS:
+            self.write(f"and {len(diagnoses) - _OTHERS} more", "    ", tone="soft")
+
     def finding(self, finding: Finding) -> None:
         for one in finding.evidence:
             self.write(one.series, "      ", first="    · ")
@@ -202,6 +226,8 @@ class _Page:
 
 
 def _numbers(one: Evidence) -> str:
+    if not math.isfinite(one.observed):
+        return number(one.observed)
     far = distance(one.observed, one.bound)
     return f"{number(one.observed)}, bound {number(one.bound)}" + (
         f" ({far})" if far else ""

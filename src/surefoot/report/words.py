@@ -66,7 +66,8 @@ def clean(text: str) -> str:
 
 def spaced(name: str) -> str:
     """A name with its underscores as spaces."""
-    return name.replace("_", " ")
+    words = name.replace("_", " ")
+    return "non-finite value" if words == "nonfinite" else words
 
 
 def sentence(name: str) -> str:

@@ -1,12 +1,17 @@
 // The numbers that speak for a finding: a finding in, rows with a picture out.
 import type { Evidence, Finding } from "../data";
 import { distance, number, step } from "../format";
-import { place, plain, sentence, spaced } from "../words";
+import { birth, place, plain, sentence, spaced } from "../words";
 
 const SHOWN_DECADES = 4;
 
+/** Where a non-finite value came into being: the keys of a finding that say so. */
+const BIRTH = ["module", "operation", "line", "direction", "tensor", "certain"];
+
 export function EvidenceTable({ finding }: { finding: Finding }) {
-  const details = Object.entries(finding.detail).filter(([, value]) => plain(value) !== "");
+  const details = Object.entries(finding.detail)
+    .filter(([key, value]) => !BIRTH.includes(key) && plain(value) !== "");
+  const born = BIRTH.map((key) => finding.detail[key]).some((value) => plain(value ?? "") !== "");
   return (
     <div class="finding">
       <p class="symptom">
@@ -18,15 +23,24 @@ export function EvidenceTable({ finding }: { finding: Finding }) {
       <ul class="evidence">
         {finding.evidence.map((one, index) => <Row key={index} one={one} />)}
       </ul>
+      {born && <p class="born">{birth(finding.detail)}</p>}
       {details.length > 0 && (
-        <dl class="detail">
-          {details.slice(0, 12).map(([key, value]) => (
-            <div key={key}><dt>{spaced(key)}</dt><dd>{plain(value)}</dd></div>
-          ))}
-        </dl>
+        <details class="detail">
+          <summary>More numbers</summary>
+          <dl>
+            {details.slice(0, 24).map(([key, value]) => (
+              <div key={key}><dt>{spaced(key)}</dt><dd>{plain(value)}</dd></div>
+            ))}
+          </dl>
+        </details>
       )}
     </div>
   );
+}
+
+/** A value that is no number is evidence by itself. */
+function bounded(one: Evidence): boolean {
+  return typeof one.observed === "number";
 }
 
 function Row({ one }: { one: Evidence }) {
@@ -37,7 +51,7 @@ function Row({ one }: { one: Evidence }) {
       <span class="numbers">
         <b>{number(one.observed)}</b>
         <Gauge observed={one.observed} bound={one.bound} />
-        <span class="bound">bound {number(one.bound)}{far ? `, ${far}` : ""}</span>
+        {bounded(one) && <span class="bound">bound {number(one.bound)}{far ? `, ${far}` : ""}</span>}
       </span>
       <span class="source">{one.source}</span>
     </li>

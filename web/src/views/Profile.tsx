@@ -2,7 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { canvasOf } from "../canvas";
 import { number, step } from "../format";
-import { codeAt, columnAt, drawn, type Grid } from "../grid";
+import { codeAt, columnAt, drawn, type Grid, INFINITE, ZERO } from "../grid";
 import type { Frame } from "../heat";
 import { palette } from "../theme";
 import type { Shared } from "./Tracks";
@@ -57,7 +57,7 @@ function draw(context: CanvasRenderingContext2D, drawing: Drawing): void {
   context.fillStyle = colours.grid;
   grid.range.forEach((end) => context.fillRect(Math.round(xOf(end)), 0, 1, height));
   const points = Array.from({ length: grid.rows }, (_, at) => {
-    const value = drawn(grid, codeAt(grid, at, column));
+    const value = shown(grid, codeAt(grid, at, column));
     return value === null ? null : { x: xOf(value), y: yOf(at), at };
   });
   context.strokeStyle = colours.faint;
@@ -81,4 +81,12 @@ function draw(context: CanvasRenderingContext2D, drawing: Drawing): void {
     context.arc(point.x, point.y, marked || chosen ? size + 1.5 : size, 0, 2 * Math.PI);
     context.fill();
   }
+}
+
+/** Zero and overflow lie just outside the scale, as they do on the map. */
+function shown(grid: Grid, code: number): number | null {
+  const [low, high] = grid.range;
+  const beyond = (high - low || 1) * 0.06;
+  if (code === ZERO) return low - beyond;
+  return code === INFINITE ? high + beyond : drawn(grid, code);
 }

@@ -28,7 +28,8 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
 
 function Stream({ stream }: { stream: StreamData }) {
   const { facts } = stream;
-  const options = Object.entries(facts.options);
+  // What an optimizer does not do is not worth a line.
+  const options = Object.entries(facts.options).filter(([, value]) => value !== false);
   return (
     <dl>
       {facts.model && <Fact name="Model">{facts.model}</Fact>}

@@ -33,7 +33,7 @@ export function Tracks({ data, stream, accusing, theme }: Props) {
   const pointer = useRef(new Pointer()).current;
   const whole = useMemo(() => extent(stream), [stream]);
   const [range, zoom] = useState<Range>(whole);
-  const [quantity, choose] = useState(() => telling(maps, accusing));
+  const [quantity, choose] = useState(() => telling(maps, accusing, data.names));
   const [wanted, want] = useState<string | null>(accusing[0]?.layer ?? null);
   const onset = accusing[0]?.onset ?? null;
   const shared: Shared = { range, whole, pointer, theme, onset, zoom };
@@ -100,10 +100,14 @@ function extent(stream: StreamData): Range {
   return [low, high + 1];
 }
 
-/** The map that shows the first diagnosis best: one that its evidence names. */
-function telling(maps: [string, HeatPanel][], accusing: Diagnosis[]): string {
+/** The map that shows the first diagnosis best: named by its evidence, with its layer. */
+function telling(maps: [string, HeatPanel][], accusing: Diagnosis[], names: string[]): string {
   const told = accusing[0]?.findings.flatMap((finding) => finding.evidence.map((one) => one.series)) ?? [];
-  const named = maps.find(([name, panel]) => told.some((text) =>
-    text.includes(name) || text.toLowerCase().includes(panel.title.toLowerCase())));
-  return (named ?? maps[0])?.[0] ?? "";
+  const rank = ([name, panel]: [string, HeatPanel]): number => {
+    const rows = rowsOf(accusing[0]?.layer ?? "", panel.y.map((at) => names[at] ?? ""));
+    const named = told.some((text) => text.includes(name));
+    return 2 * Number(rows.length > 0) + Number(named);
+  };
+  const [best] = [...maps].sort((a, b) => rank(b) - rank(a));
+  return best?.[0] ?? "";
 }
