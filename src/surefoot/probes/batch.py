@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from surefoot.probes.activations import first_tensor
-from surefoot.probes.sampling import COUNT, sample
+from surefoot.probes.sampling import COUNT, sampled
 from surefoot.types import RUN, Moment, Reading, Series
 
 SAMPLE = "input_sample"
@@ -30,8 +30,7 @@ def inputs(moment: Moment) -> list[Reading]:
     readings = [Reading(moment.step, "batch_size", RUN, (float(parts[0].shape[0]),))]
     seen = first_tensor(parts[0])
     if seen is not None:
-        row = torch.empty(COUNT, device=seen.device)
-        sample(seen, row)
+        row = sampled(seen).float()
         readings.append(Reading(moment.step, SAMPLE, _ELEMENTS, row))
     return readings
 
@@ -63,9 +62,8 @@ def target_statistics(step: int, batch: Any) -> list[Reading]:
     parts = tensors(batch)
     if len(parts) < 2 or parts[1].numel() < 2:
         return []
-    row = torch.empty((1, COUNT), device=parts[1].device)
-    sample(parts[1].detach().float(), row[0])
-    deviation, mean = torch.std_mean(row, dim=1)
+    row = sampled(parts[1].detach()).float()
+    deviation, mean = torch.std_mean(row[None], dim=1)
     return [
         Reading(step, "target_mean", RUN, mean),
         Reading(step, "target_std", RUN, deviation),

@@ -29,9 +29,10 @@ class Calls:
     def __init__(self, roots: Iterable[nn.Module], meter: Meter) -> None:
         self.meter = meter
         self.latest: deque[Call] = deque(maxlen=MOST_CALLS)
+        self._inner = {root: unwrapped(root) for root in roots}
         self._handles = [
             root.register_forward_pre_hook(_CallHook(self), with_kwargs=True)
-            for root in roots
+            for root in self._inner
         ]
 
     def see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -46,7 +47,7 @@ class Calls:
         device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
         self.latest.append(
             Call(
-                module=unwrapped(module),
+                module=self._inner[module],
                 args=args,
                 kwargs=kwargs,
                 rng=torch.get_rng_state(),

@@ -49,14 +49,19 @@ def sample(tensor: torch.Tensor, into: torch.Tensor) -> None:
 
     The elements are copied at once, so a later change in place does not reach them.
     """
-    index = places(tensor.numel(), tensor.device)
-    if not dense(tensor):
-        into.copy_(torch.take(tensor, index))
-        return
+    into.copy_(sampled(tensor))
+
+
+def sampled(tensor: torch.Tensor) -> torch.Tensor:
+    """The sample as a tensor of its own, shape `[COUNT]`, of the same dtype."""
+    numel = tensor.numel()
+    index = places(numel, tensor.device)
+    if not (tensor.is_contiguous() or dense(tensor)):
+        return torch.take(tensor, index)
     # In the order of storage, whatever the memory format: nothing is copied but
     # the sample.
-    flat = torch.as_strided(tensor, (tensor.numel(),), (1,), tensor.storage_offset())
-    into.copy_(flat[index])
+    flat = tensor.as_strided((numel,), (1,), tensor.storage_offset())
+    return flat.index_select(0, index)
 
 
 def channels(tensor: torch.Tensor, dim: int) -> torch.Tensor:
