@@ -172,6 +172,15 @@ ALL: tuple[Cause, ...] = (
         weigh=rules.frozen_layer,
     ),
     Cause(
+        name="gradients never zeroed",
+        about="Each backward pass adds to the gradients of all passes before. The "
+        "optimizer follows a sum over the whole run, which no longer points downhill.",
+        told_apart="The gradient grows from the first step on and is far smoother than "
+        "the loss of the batches; accumulation over a few batches is not.",
+        remedies=("zero gradients",),
+        weigh=rules.never_zeroed,
+    ),
+    Cause(
         name="unknown",
         about="The run does badly, and nothing that was recorded says why. Data, "
         "labels and the wiring of the loss are the usual suspects.",

@@ -7,7 +7,7 @@ findings; they are no probabilities.
 from __future__ import annotations
 
 from surefoot.diagnosis.case import SATURATING, Account, Case, account
-from surefoot.signatures.context import JUMPED
+from surefoot.signatures.context import JUMPED, SURE_JUMP
 
 GREW = 100.0
 """Growth of the gradient before a non-finite value that makes it a victim."""
@@ -117,7 +117,9 @@ def large_inputs(case: Case) -> Account | None:
     hurt = case.alarms(
         "saturation", "activation_scale", "divergence", "not_learning", "nonfinite"
     )
-    return account(0.9, found, *hurt) if found is not None and hurt else None
+    if found is None or (found.severity == "info" and not hurt):
+        return None
+    return account(0.9, found, *hurt)
 
 
 def exploding_start(case: Case) -> Account | None:
@@ -147,18 +149,25 @@ def bad_batch(case: Case) -> Account | None:
     spike = case.alarm("loss_spike")
     if spike is None or case.alarm("stale_second_moment") is not None:
         return None
-    return account(0.45, spike, case.alarm("exploding_gradients"))
+    confidence = 0.45 if spike.detail.get("recovered", True) else 0.3
+    return account(confidence, spike, case.alarm("exploding_gradients"))
 
 
 def data_changed(case: Case) -> Account | None:
     """The loss jumped to another level at one step, and nothing in the network did."""
-    diverged = case.alarm("divergence")
-    if diverged is None or not diverged.detail.get("abrupt"):
+    diverged, spike = case.alarm("divergence"), case.alarm("loss_spike")
+    jumped = diverged is not None and bool(diverged.detail.get("abrupt"))
+    stays = spike is not None and not spike.detail.get("recovered", True)
+    if not jumped and not stays:
         return None
-    if case.alarm("update_ratio") is not None or case.ratio("lr_ratio") > JUMPED:
+    if (
+        case.ratio("input_ratio") > SURE_JUMP
+        or case.alarm("update_ratio") is not None
+        or case.ratio("lr_ratio") > JUMPED
+    ):
         return None
     others = case.alarms("dead_units", "frozen", "nonfinite")
-    return None if others else account(0.5, diverged, case.alarm("loss_spike"))
+    return None if others else account(0.5, diverged, spike)
 
 
 def stale_moment(case: Case) -> Account | None:
@@ -168,7 +177,7 @@ def stale_moment(case: Case) -> Account | None:
         return None
     hurt = case.alarms("loss_spike", "divergence", "exploding_gradients")
     # read every few steps: what is first seen after the jump may be its victim
-    before = all(stale.onset <= f.onset for f in hurt)
+    before = all(stale.onset < f.onset for f in hurt)
     return account(0.7 if hurt and before else 0.4, stale, *hurt)
 
 
@@ -208,6 +217,15 @@ def frozen_layer(case: Case) -> Account | None:
         if (finding := case.alarm("frozen", kind)) is not None
     )
     return account(0.9, *found, confirmed=True) if found else None
+
+
+def never_zeroed(case: Case) -> Account | None:
+    """Gradients add up over all steps."""
+    found = case.alarm("accumulating_gradients")
+    if found is None:
+        return None
+    hurt = case.alarms("divergence", "not_learning", "exploding_gradients")
+    return account(0.96, found, *hurt, confirmed=True)
 
 
 def unknown(case: Case) -> Account | None:

@@ -34,6 +34,7 @@ ALL: Mapping[str, Remedy] = {
     "inspect batch": data.inspect_batch,
     "scale inputs": data.scale_inputs,
     "check wiring": data.check_wiring,
+    "zero gradients": optimizer.zero_gradients,
     "shorter memory": optimizer.shorter_memory,
 }
 

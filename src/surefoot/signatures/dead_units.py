@@ -97,7 +97,8 @@ def _by_gradient(series: Mapping[str, Series], facts: Facts) -> Death | None:
     layers = tuple(name for name in network.weights(facts) if name in grads.layers)
     values = grads.values[:, [grads.layers.index(name) for name in layers]]
     silent = [i for i in range(len(layers)) if (values[-SILENT_STEPS:, i] == 0).all()]
-    if len(silent) < 2 or len(silent) == len(layers) or len(values) < SILENT_STEPS:
+    alive_now = bool((grads.values[-1] > 0).any())
+    if len(silent) < 2 or not alive_now or len(values) < SILENT_STEPS:
         return None
     alive = (values[:, silent] != 0).any(axis=1)
     begin = int(np.flatnonzero(alive)[-1]) + 1 if alive.any() else 0

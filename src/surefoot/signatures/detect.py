@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from surefoot.signatures import (
+    accumulating,
     activation_scale,
     dead_units,
     divergence,
@@ -36,6 +37,7 @@ ALL: tuple[Signature, ...] = (
     dead_units.SIGNATURE,
     saturation.SIGNATURE,
     frozen.SIGNATURE,
+    accumulating.SIGNATURE,
     update_ratio.SIGNATURE,
     stale_moment.SIGNATURE,
     oscillation.SIGNATURE,

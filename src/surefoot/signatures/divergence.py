@@ -78,10 +78,11 @@ def _climb(values: Array, course: Learning) -> int:
 
 
 def _abrupt(values: Array, place: int, course: Learning) -> bool:
-    """Whether most of the rise was made within one step."""
+    """Whether half of the rise, or of the progress, went within one step."""
     before = level(values[max(0, place - 5) : place], course.best)
     after = level(values[place : place + 5], course.best)
-    return after - before > 0.5 * (course.last - course.best)
+    rise = min(course.last - course.best, max(course.gain, course.error))
+    return after - before > 0.5 * rise
 
 
 def _sure(course: Learning, context: Mapping[str, float | bool]) -> bool:

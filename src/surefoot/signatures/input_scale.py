@@ -19,7 +19,7 @@ READINGS = 5
 def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
-    """One finding if the first inputs are large; harmless if the run learns."""
+    """One finding if the first inputs are large; harmless if the run does well."""
     size = series["input_std"]
     spread = level(size.values[:READINGS])
     centre = series.get("input_mean")
@@ -33,7 +33,7 @@ def detect(
             signature="input_scale",
             layer="input",
             onset=int(size.steps[0]),
-            severity="warning" if course.trouble else "info",
+            severity="warning" if course.trouble or course.high_start else "info",
             evidence=(Evidence("input, first batches", observed, BOUND, SOURCE),),
             layers=("input",),
             stream=facts.stream,

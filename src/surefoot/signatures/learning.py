@@ -52,6 +52,7 @@ CHANCE_NOISE = 1.25
 """A loss more than a quarter above that of a guess is something else."""
 
 
+FIRST_STEPS = 60
 HIGH_START = 3.0
 """First loss over that of a guess: the pre-flight bound of our autopilot study."""
 
@@ -63,7 +64,8 @@ class Learning:
     `start` is the level of the first steps, `best` the lowest level, `last` that of
     the final steps, `error` the uncertainty of such a level. `chance` is the loss
     of a guess, NaN where it is unknown, `waited` the number of steps that the loss
-    stayed at the start, or at a guess, before it fell. `onset` is the step at which
+    stayed at the start, or at a guess, before it fell, `overshoot` the rise over the
+    first loss in the first steps, as a share of its size. `onset` is the step at which
     the state began.
     """
 
@@ -76,6 +78,7 @@ class Learning:
     error: float
     chance: float
     waited: int = 0
+    overshoot: float = 0.0
 
     @property
     def trouble(self) -> bool:
@@ -94,6 +97,11 @@ class Learning:
         Says nothing on its own: a regression may begin at any loss.
         """
         return self.start > HIGH_START * self.chance
+
+    @property
+    def guessed_first(self) -> bool:
+        """Whether the first loss was that of a guess, as cross-entropy begins."""
+        return 0.8 * self.chance < self.start < CHANCE_NOISE * self.chance
 
     @property
     def gain(self) -> float:
@@ -137,6 +145,7 @@ def learning(series: Mapping[str, Series], facts: Facts) -> Learning:
         state=state,
         onset=int(steps[min(onset, len(steps) - 1)]),
         waited=_waited(course, levels) * width,
+        overshoot=_overshoot(values),
     )
 
 
@@ -152,11 +161,12 @@ def last_true(mask: Mask) -> int:
 
 
 def chance(facts: Facts) -> float:
-    """Loss of a guess: ln C for C outputs, ln 2 for one; NaN if unknown."""
+    """Loss of a guess: ln C for C outputs; NaN if unknown, or for a single output.
+
+    A single output is a probability or, as likely, any number.
+    """
     count = network.outputs(facts)
-    if count == 0:
-        return float("nan")
-    return math.log(max(count, 2))
+    return math.log(count) if count > 1 else float("nan")
 
 
 def _error(values: Array, levels: Array, width: int) -> float:
@@ -166,6 +176,13 @@ def _error(values: Array, levels: Array, width: int) -> float:
     """
     batch = noise(values[-max(4 * width, 20) :]) * math.sqrt(1 / 3 + 1 / width)
     return max(batch, noise(levels))
+
+
+def _overshoot(values: Array) -> float:
+    """Largest rise over the first loss within `FIRST_STEPS`, over its magnitude."""
+    first = float(values[0])
+    rise = float(values[:FIRST_STEPS].max()) - first
+    return rise / abs(first) if first else 0.0
 
 
 def _waited(course: Learning, levels: Array) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from surefoot.signatures.context import JUMPED, around
+from surefoot.signatures.context import JUMPED, SURE_JUMP, around
 from surefoot.signatures.statistics import (
     Array,
     episodes,
@@ -31,12 +31,12 @@ SOURCE_COST = (
     "steps in which all progress was lost; healthy runs with fast, benign spikes stay "
     "below 10 (benchmarks/calibrate_signatures.py)"
 )
-SURE_JUMP = 10.0
-"""Jump of the learning rate or of the input from which two signals agree: it, and the
-loss. No healthy run of ours has an input ten times its usual size."""
 RECOVERED_SHARE = 0.1
 GAP = 10
 REST = 20
+PATIENCE = 30
+"""Steps after which a loss that is not back counts as lost: longer than any healthy
+run of ours took (benchmarks/calibrate_signatures.py)."""
 SHORTEST = 20
 
 
@@ -73,18 +73,24 @@ def detect(
         return []
     contexts = [around(series, int(loss.steps[spike.first])) for spike in found]
     pairs = [*zip(found, contexts, strict=True)]
-    harmful = [(one, about) for one, about in pairs if _harmful(one, about, facts)]
+    usual = max((one.lasted for one in found if one.back), default=0)
+    harmful = [
+        (one, about) for one, about in pairs if _harmful(one, about, facts, usual)
+    ]
     if harmful:
         return [_finding(*harmful[0], "warning", loss, facts, len(harmful))]
     highest = max(pairs, key=lambda pair: pair[0].height)
     return [_finding(*highest, "info", loss, facts, len(found))]
 
 
-def _harmful(spike: Spike, context: Mapping[str, float | bool], facts: Facts) -> bool:
+def _harmful(
+    spike: Spike, context: Mapping[str, float | bool], facts: Facts, usual: int
+) -> bool:
     """Whether a spike cost much, and is more than an accident that heals itself.
 
-    Either the loss did not come back, or the input or the learning rate jumped at
-    its beginning. The losses of adversaries spike by nature.
+    Either the loss did not come back within twice the time that other spikes of this
+    run took (`usual`, steps), or the input or the learning rate jumped at its
+    beginning. The losses of adversaries spike by nature.
     """
     if facts.stream != "main" or context["restart"]:
         return False
@@ -93,7 +99,8 @@ def _harmful(spike: Spike, context: Mapping[str, float | bool], facts: Facts) ->
     if context["input_ratio"] > SURE_JUMP and spike.height > spike.stake:
         return True
     jumped = max(context["lr_ratio"], context["input_ratio"]) > JUMPED
-    return bool(spike.cost > COST and (jumped or not spike.back))
+    stays = not spike.back and spike.lasted > max(2 * usual, PATIENCE)
+    return bool(spike.cost > COST and (jumped or stays))
 
 
 def spikes(values: Array) -> list[Spike]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from surefoot.signatures.learning import Learning, learning
+from surefoot.signatures.profile import path
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 PATIENCE = 100
+LONG_PATIENCE = 400
+MOVED = 0.5
+"""Steps to wait, and to wait if the weights cannot yet have moved by half their size:
+small steps need more of them (benchmarks/calibrate_signatures.py)."""
 SOURCE_CHANCE = (
     "ln C, the cross-entropy of a guess among the C outputs; healthy runs leave it "
     "within 100 steps (benchmarks/calibrate_signatures.py)"
@@ -27,7 +32,7 @@ def detect(
             signature="not_learning",
             layer="run",
             onset=course.onset,
-            severity=_severity(course, facts),
+            severity=_severity(course, series, facts),
             evidence=_evidence(course),
             layers=("run",),
             stream=facts.stream,
@@ -36,14 +41,16 @@ def detect(
     ]
 
 
-def _severity(course: Learning, facts: Facts) -> Severity:
-    """Certain only where the loss is that of a guess.
+def _severity(course: Learning, series: Mapping[str, Series], facts: Facts) -> Severity:
+    """Certain only where the loss is that of a guess, and had its chance.
 
     A loss that stays at any other level may be one that is low already, or one
     that is no score at all, as in adversarial and policy-gradient training.
     """
     guesses = course.state == "stuck" and facts.stream == "main"
-    return "critical" if guesses and course.steps >= PATIENCE else "info"
+    moved = path(series, facts)
+    waited = course.steps >= (PATIENCE if moved > MOVED else LONG_PATIENCE)
+    return "critical" if guesses and waited else "info"
 
 
 def _evidence(course: Learning) -> tuple[Evidence, ...]:

@@ -84,3 +84,18 @@ def lasting_shares(values: Array, bound: float) -> tuple[int, int, list[int]] | 
         return None
     begin, place = min((since(high[:, i]) or 0, i) for i in places)
     return begin, place, places
+
+
+def travelled(profile: Profile) -> Array:
+    """Sum of the update ratios over all steps, read ones standing for those between.
+
+    The weights cannot have moved further than this times their size.
+    """
+    gaps = np.diff(profile.steps, append=profile.steps[-1] + 1).astype(np.float64)
+    return np.nansum(profile.values * gaps[:, None], axis=0)
+
+
+def path(series: Mapping[str, Series], facts: Facts) -> float:
+    """Path of the layer that moved most, over its size; 0 where it was not recorded."""
+    profile = relative(series, facts, "update_norm")
+    return 0.0 if profile is None else float(travelled(profile).max())

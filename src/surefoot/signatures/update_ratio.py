@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from surefoot.signatures.learning import Learning, learning
-from surefoot.signatures.profile import Profile, relative
+from surefoot.signatures.profile import Profile, relative, travelled
 from surefoot.signatures.statistics import level, median_over_time
-from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 HIGH = 0.1
 REPLACED = 0.5
@@ -19,6 +19,12 @@ SOURCE_HIGH = (
     "reading on (benchmarks/calibrate_signatures.py); about 1e-3 is usual (Karpathy "
     "2015; You et al. 2017)"
 )
+OVERSHOOT = 0.25
+"""Rise of the loss over its start, as a share of it, in the first steps: none of our
+healthy runs with large first updates had any."""
+CRAWL = 0.1
+"""Share of the loss of a guess that a run wins while its weights stay in place: less
+is slower than any healthy run of ours."""
 SETTLING = 2
 """Readings at the start in which updates of a tenth are common."""
 LOW_TRAVEL = 0.03
@@ -62,7 +68,7 @@ def _too_large(profile: Profile, course: Learning, facts: Facts) -> list[Finding
             signature="update_ratio",
             layer="run",
             onset=onset,
-            severity="critical" if course.idle else "info",
+            severity=_severity(course),
             evidence=(Evidence(name, observed, REPLACED, SOURCE_HIGH),),
             layers=layers,
             stream=facts.stream,
@@ -71,17 +77,25 @@ def _too_large(profile: Profile, course: Learning, facts: Facts) -> list[Finding
     ]
 
 
+def _severity(course: Learning) -> Severity:
+    """Damage where nothing is won; likely harm where the loss first shot up."""
+    if course.idle:
+        return "critical"
+    return "warning" if course.overshoot > OVERSHOOT else "info"
+
+
 def _too_small(profile: Profile, course: Learning, facts: Facts) -> list[Finding]:
     """The weights cannot have moved since the start, and the loss did not either."""
     if course.state == "unknown" or course.steps < FEWEST_STEPS:
         return []
-    gaps = np.diff(profile.steps, append=profile.steps[-1] + 1).astype(np.float64)
-    travel = np.nansum(profile.values * gaps[:, None], axis=0)
-    if travel.max() > LOW_TRAVEL:
+    travel = float(travelled(profile).max())
+    if travel > LOW_TRAVEL:
         return []
     ratio = level(np.max(np.nan_to_num(profile.values), axis=1))
     rounded = course.state == "settled" and 0 < ratio < LOST_IN_ROUNDING
-    harmful = course.state == "stuck" or rounded
+    won = course.gain / abs(course.start) if course.start else 1.0
+    crawls = course.guessed_first and won < CRAWL
+    harmful = course.state == "stuck" or rounded or crawls
     name = "path of the weights over their size, layer that moved most"
     return [
         Finding(
@@ -89,10 +103,10 @@ def _too_small(profile: Profile, course: Learning, facts: Facts) -> list[Finding
             layer="run",
             onset=int(profile.steps[0]),
             severity="warning" if harmful else "info",
-            evidence=(Evidence(name, float(travel.max()), LOW_TRAVEL, SOURCE_LOW),),
+            evidence=(Evidence(name, travel, LOW_TRAVEL, SOURCE_LOW),),
             layers=profile.layers,
             stream=facts.stream,
-            detail={"kind": "low", "ratio": ratio, "travel": float(travel.max())},
+            detail={"kind": "low", "ratio": ratio, "travel": travel},
         )
     ]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from surefoot.signatures.learning import Learning, learning
 from surefoot.signatures.profile import Profile, decades, relative
-from surefoot.signatures.statistics import Array, Mask, since
+from surefoot.signatures.statistics import Array, Mask, median_over_time, since
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 Places = npt.NDArray[np.intp]
@@ -22,8 +22,9 @@ SOURCE = (
 )
 FEWEST = 3
 """Weight matrices that a profile needs."""
-LATE = 0.15
-PATIENCE = 50
+FIRST_READINGS = 3
+LATE = 0.05
+PATIENCE = 30
 """Share and number of steps at a guess from which a run that learnt at last has
 started late."""
 
@@ -40,7 +41,7 @@ def detect(
     length = end - begin
     row = profile.level(begin + 3 * length // 4, end)
     if not _faded(row).any():
-        row = profile.level(begin, begin + length // 4 + 1)
+        row = median_over_time(profile.values[:FIRST_READINGS])
     places = np.flatnonzero(_faded(row))
     if places.size == 0:
         return []
@@ -95,7 +96,8 @@ def _origin(row: Array, places: Places) -> int:
 def _onset(profile: Profile, places: Places) -> int:
     """First step from which these layers stay faded; the first if they recovered."""
     clean = np.nan_to_num(profile.values)
-    low = np.all(clean[:, places] <= BOUND * clean.max(axis=1)[:, None], axis=1)
+    faded = clean[:, places] <= BOUND * clean.max(axis=1)[:, None]
+    low = faded.mean(axis=1) > 0.5
     return int(profile.steps[since(low) or 0])
 
 
