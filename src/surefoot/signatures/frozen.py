@@ -92,8 +92,8 @@ def _unmoved(series: Mapping[str, Series], facts: Facts) -> Finding | None:
     layers = tuple(name for name in updates.layers if name in grads.layers)
     if steps.size < READINGS or not layers:
         return None
-    moved = columns(updates, layers)[at_updates]
-    pushed = columns(grads, layers)[at_grads]
+    moved = columns(updates, layers, at_updates)
+    pushed = columns(grads, layers, at_grads)
     active = (moved > 0).any(axis=1)
     still = (moved == 0) & (pushed > _smallest_push(moved, pushed))
     places = [i for i in range(len(layers)) if _stays(still[active, i])]

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from surefoot.signatures import network
 from surefoot.signatures.statistics import Array, median_over_time, since
 from surefoot.types import Facts, Series, Steps
+
+Rows = npt.NDArray[np.intp]
 
 TINY = 1e-45
 """Below the smallest positive float32: stands for zero in logarithms."""
@@ -35,10 +38,11 @@ class Profile:
         return median_over_time(self.values[inside])
 
 
-def columns(series: Series, layers: tuple[str, ...]) -> Array:
-    """Values of some layers, `[n, len(layers)]`, float64."""
+def columns(series: Series, layers: tuple[str, ...], rows: Rows | None = None) -> Array:
+    """Values of some layers, at some rows or all, `[n, len(layers)]`, float64."""
     place = {name: i for i, name in enumerate(series.layers)}
-    return series.values[:, [place[name] for name in layers]].astype(np.float64)
+    values = series.values if rows is None else series.values[rows]
+    return values[:, [place[name] for name in layers]].astype(np.float64)
 
 
 def relative(
@@ -58,8 +62,8 @@ def relative(
     )
     if not layers or steps.size == 0:
         return None
-    size = columns(bottom, layers)[at_bottom]
-    part = columns(top, layers)[at_top]
+    size = columns(bottom, layers, at_bottom)
+    part = columns(top, layers, at_top)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(size > 0, part / size, np.nan)
     return Profile(layers, steps, np.where(np.isinf(values), np.nan, values))
