@@ -95,9 +95,7 @@ def row(moment: Moment, values: Any, **rest: Any) -> list[Reading]:
 
 
 def norms(moment: Moment) -> torch.Tensor:
-    reading = grad_norm(moment)[0].values
-    assert isinstance(reading, torch.Tensor)
-    return reading
+    return torch.as_tensor(grad_norm(moment)[0].values)
 
 
 def test_a_probe_that_changes_a_weight_is_caught() -> None:
