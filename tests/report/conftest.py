@@ -37,6 +37,7 @@ class MadeUp:
     meta: Mapping[str, Any] = field(default_factory=dict)
     path: Path = Path("deep_plain_net-20260203-041500-7b38.surefoot")
     end: str = "finished"
+    damage: str | None = None
 
     def status(self) -> str:
         return self.end

@@ -137,6 +137,17 @@ def test_very_long_names_are_shortened_in_the_middle():
     assert short.endswith("the.end.weight")
 
 
+def test_damage_and_what_was_left_out_are_told(a_run, a_series):
+    events = [Event(at, "note", {"text": "x"}) for at in range(2_001)]
+    run = a_run(a_series("loss", [1.0]), told=events, damage="r.surefoot is damaged")
+    data = contents(run, [])
+    assert len(data["events"]) == 2_000
+    assert data["left_out"] == [
+        "r.surefoot is damaged",
+        "The first 2000 of 2001 events are listed.",
+    ]
+
+
 def test_a_run_that_died_and_one_without_readings_still_have_a_page(a_run, tmp_path):
     empty = a_run(end="killed")
     data = data_in(write_report(empty, [], tmp_path / "r.html").read_text())

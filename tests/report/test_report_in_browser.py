@@ -339,9 +339,26 @@ def test_the_policy_stops_a_script_that_is_not_ours(visit, sigmoid_page):
     assert refused == "refused"
 
 
-def test_without_scripts_the_diagnosis_is_still_readable(visit, sigmoid_page):
-    page = visit(java_script_enabled=False).open(sigmoid_page)
-    said = page.locator("noscript pre")
+def test_a_browser_without_a_valid_language_shows_the_page_too(visit, sigmoid_page):
+    seen = visit()
+    seen.page.add_init_script(
+        "Object.defineProperty(navigator, 'language',"
+        " {value: 'en-US@posix', configurable: true})"
+    )
+    expect(view(seen.open(sigmoid_page), "verdict")).to_be_visible()
+    assert seen.complaints == []
+
+
+@pytest.mark.parametrize("why", ["scripts are off", "the script broke"])
+def test_without_a_script_the_diagnosis_is_still_readable(visit, sigmoid_page, why):
+    if why == "the script broke":
+        text = sigmoid_page.read_text("utf-8").replace(
+            "<script>(function", "<script>(f"
+        )
+        sigmoid_page.write_text(text, "utf-8")
+    page = visit(java_script_enabled=why != "scripts are off").open(sigmoid_page)
+    said = page.locator("pre")
+    expect(said).to_be_visible()
     expect(said).to_contain_text("Vanishing gradients in net.0.weight, since step 0")
 
 

@@ -39,7 +39,9 @@ export function status(run: Run): { label: string; kind: string } {
   if (run.status === "finished") return { label: "finished", kind: "calm" };
   if (run.status === "failed") return { label: "failed", kind: "alarm" };
   if (run.status === "interrupted") return { label: "interrupted", kind: "alert" };
-  return { label: "no end recorded", kind: "quiet" };
+  if (run.status === "killed") return { label: "killed", kind: "alarm" };
+  if (run.status === "running") return { label: "still running", kind: "act" };
+  return { label: run.status || "no end recorded", kind: "quiet" };
 }
 
 function knob(name: string): string {

@@ -79,7 +79,9 @@ def contents(
         "diagnoses": [jsonable(asdict(one)) for one in diagnoses],
         "verdicts": [jsonable(asdict(one)) for one in verdicts],
         "events": [jsonable(asdict(one)) for one in events[:_EVENTS]],
-        "left_out": _left_out(len(events), [text for _, text in streams if text]),
+        "left_out": _left_out(
+            len(events), [record.damage, *(text for _, text in streams)]
+        ),
     }
 
 
@@ -146,10 +148,12 @@ def _stream(
     )
 
 
-def _left_out(events: int, texts: list[str]) -> list[str]:
+def _left_out(events: int, texts: Sequence[str | None]) -> list[str]:
+    """What the page cannot show and why, in sentences."""
+    told = [shortened(text) for text in texts if text]
     if events > _EVENTS:
-        texts = [*texts, f"The first {_EVENTS} of {events} events are listed."]
-    return texts
+        told.append(f"The first {_EVENTS} of {events} events are listed.")
+    return told
 
 
 def _facts(facts: Facts) -> dict[str, Json]:

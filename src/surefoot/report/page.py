@@ -83,7 +83,7 @@ def page(data: Mapping[str, Any], *, said: str = "") -> str:
 
     Args:
         data: What `contents` returns.
-        said: Shown instead where scripts do not run, such as a mail preview.
+        said: Shown instead where the script does not run, as in a mail preview.
 
     Raises:
         AssetsError: the page's script and style were not built.
@@ -161,7 +161,7 @@ _PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<div id="surefoot-page"><noscript><pre>{said}</pre></noscript></div>
+<div id="surefoot-page"><pre class="said">{said}</pre></div>
 <script type="application/json" id="surefoot-data">{data}</script>
 <script>{script}</script>
 </body>

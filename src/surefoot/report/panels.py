@@ -37,6 +37,9 @@ class Record(Protocol):
     @property
     def meta(self) -> Mapping[str, Any]: ...  # noqa: D102
 
+    @property
+    def damage(self) -> str | None: ...  # noqa: D102
+
     def status(self) -> str: ...  # noqa: D102
 
     def streams(self) -> Sequence[str]: ...  # noqa: D102
