@@ -19,9 +19,10 @@ import calibration_faults as faults
 import calibration_healthy as healthy
 import calibration_loops as loops
 import numpy as np
-import surefoot
 import torch
 from calibration_nets import Task
+
+import surefoot
 
 TORCH_THREADS = 1
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from calibration_nets import Cycle, Task, cross_entropy, digits, mlp
 from torch import nn
-from torch.nn import functional as F
 
 Rng = np.random.Generator
 Base = Callable[[Rng], Task]

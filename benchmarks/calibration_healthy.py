@@ -30,7 +30,7 @@ from calibration_nets import (
     text,
 )
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 Rng = np.random.Generator
 

@@ -1,4 +1,4 @@
-"""Loops that are no plain supervised training: adversarial and reinforcement learning."""
+"""Loops that are no supervised training: adversaries and reinforcement learning."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import surefoot
 import torch
 from calibration_nets import digits, mlp
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
+
+import surefoot
 
 Rng = np.random.Generator
 

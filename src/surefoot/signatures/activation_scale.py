@@ -25,6 +25,8 @@ def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
     """One finding if the first forward pass grows or fades with depth."""
+    if series["activation_std"].steps.size == 0:
+        return []
     layers, early = _forward(series, facts)
     if early.size < 3:
         return []
@@ -69,7 +71,7 @@ def _forward(
     )
     early = columns(spread, layers)[0]
     size = series.get("input_std")
-    if size is not None:
+    if size is not None and size.steps.size:
         layers = ("input", *layers)
         early = np.concatenate([size.values[:1, 0].astype(np.float64), early])
     keep = np.isfinite(early) & (early > 0)

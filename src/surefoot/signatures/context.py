@@ -5,12 +5,12 @@ The same jump of the loss has different causes: these numbers tell them apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from surefoot.signatures.statistics import Array, level, ratio, root_sum_square
-from surefoot.types import Series, Steps
+from surefoot.types import Floats, Series
 
 BEFORE = 50
 JUMPED = 2.0
@@ -31,49 +31,39 @@ def around(series: Mapping[str, Series], onset: int) -> dict[str, float | bool]:
     level before, `grad_ratio` that of the gradient at the onset, and `restart` says
     that the learning rate rose to a height that the run had stood before.
     """
-    rate = largest(series.get("lr"))
-    size = largest(series.get("input_absmax"))
-    grads = series.get("grad_norm")
-    grad = None if grads is None else (grads.steps, root_sum_square(grads.values))
-    lr_ratio = _jump(rate, onset)
+    lr_ratio = _jump(series.get("lr"), onset, _largest)
     return {
         "lr_ratio": lr_ratio,
-        "input_ratio": _jump(size, onset),
-        "grad_ratio": _jump(grad, onset),
-        "restart": lr_ratio > 1.5 and _stood_before(rate, onset),
+        "input_ratio": _jump(series.get("input_absmax"), onset, _largest),
+        "grad_ratio": _jump(series.get("grad_norm"), onset, root_sum_square),
+        "restart": lr_ratio > 1.5 and _stood_before(series["lr"], onset),
     }
 
 
-def largest(series: Series | None) -> tuple[Steps, Array] | None:
-    """Steps and the largest value over all layers, NaN where there is none."""
-    if series is None or series.steps.size == 0:
-        return None
-    values = np.where(np.isnan(series.values), -np.inf, series.values).astype(
-        np.float64
-    )
-    return series.steps, values.max(axis=1)
+def _largest(rows: Floats) -> Array:
+    """The largest value of each row, -inf where there is none."""
+    values = rows.astype(np.float64)
+    return np.where(np.isnan(values), -np.inf, values).max(axis=1, initial=-np.inf)
 
 
-def _jump(line: tuple[Steps, Array] | None, onset: int) -> float:
+def _jump(
+    series: Series | None, onset: int, over_layers: Callable[[Floats], Array]
+) -> float:
     """Largest value near the onset over the median of the steps before; 1 if flat."""
-    if line is None:
+    if series is None:
         return 1.0
-    steps, values = line
-    near = values[(steps >= onset - REACH) & (steps <= onset + 1)]
-    before = values[(steps < onset - REACH) & (steps >= onset - REACH - BEFORE)]
+    bounds = (onset - REACH - BEFORE, onset - REACH, onset + 2)
+    first, middle, last = np.searchsorted(series.steps, bounds)
+    before = over_layers(series.values[first:middle])
+    near = over_layers(series.values[middle:last])
     near, before = near[np.isfinite(near)], before[np.isfinite(before)]
     if near.size == 0 or before.size == 0:
         return 1.0
     return ratio(float(near.max()), level(before))
 
 
-def _stood_before(line: tuple[Steps, Array] | None, onset: int) -> bool:
+def _stood_before(rates: Series, onset: int) -> bool:
     """Whether the highest rate near the onset was reached earlier in the run."""
-    if line is None:
-        return False
-    steps, values = line
-    near = values[(steps >= onset - REACH) & (steps <= onset + 1)]
-    before = values[steps < onset - REACH]
-    if near.size == 0 or before.size == 0:
-        return False
+    middle, last = np.searchsorted(rates.steps, (onset - REACH, onset + 2))
+    before, near = _largest(rates.values[:middle]), _largest(rates.values[middle:last])
     return bool(near.max() <= 1.05 * before.max())

@@ -92,13 +92,15 @@ def _by_gradient(series: Mapping[str, Series], facts: Facts) -> Death | None:
     """
     grads = series.get("grad_norm")
     kinds = [module.kind for module in facts.modules]
-    if grads is None or not any(kind in RECTIFIED for kind in kinds):
+    if grads is None or grads.steps.size < SILENT_STEPS:
+        return None
+    if not any(kind in RECTIFIED for kind in kinds):
         return None
     layers = tuple(name for name in network.weights(facts) if name in grads.layers)
     values = grads.values[:, [grads.layers.index(name) for name in layers]]
     silent = [i for i in range(len(layers)) if (values[-SILENT_STEPS:, i] == 0).all()]
     alive_now = bool((grads.values[-1] > 0).any())
-    if len(silent) < 2 or not alive_now or len(values) < SILENT_STEPS:
+    if len(silent) < 2 or not alive_now:
         return None
     alive = (values[:, silent] != 0).any(axis=1)
     begin = int(np.flatnonzero(alive)[-1]) + 1 if alive.any() else 0

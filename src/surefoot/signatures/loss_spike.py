@@ -104,7 +104,7 @@ def _harmful(
 
 
 def spikes(values: Array) -> list[Spike]:
-    """All spikes of a loss, in order."""
+    """All spikes of a loss, in order; what happens in the wake of one belongs to it."""
     middle, spread = trailing(values, WINDOW)
     range_above = trailing_top(values, 2 * WINDOW) - middle
     progress = np.maximum(level(values[:3]) - np.fmin.accumulate(middle), 0.0)
@@ -112,19 +112,27 @@ def spikes(values: Array) -> list[Spike]:
     stake = np.maximum(progress, 2 * np.maximum(range_above, SIGMAS * spread))
     clean = np.where(np.isfinite(values), values, -np.inf)
     above = clean - middle
-    with np.errstate(invalid="ignore"):
-        mask = above > np.maximum(
-            SIGMAS * spread, np.maximum(SHARE * stake, range_above)
-        )
-    mask &= np.isfinite(middle) & (above > 0)
-    return [
-        _spike(values, float(middle[k]), float(spread[k]), float(stake[k]), k)
-        for k, _ in episodes(mask, GAP)
-    ]
+    bound = np.maximum(SIGMAS * spread, np.maximum(SHARE * stake, range_above))
+    mask = np.isfinite(middle) & (above > 0) & (above > bound)
+    smooth = _smooth(values)
+    found: list[Spike] = []
+    over = 0
+    for first, _ in episodes(mask, GAP):
+        if first >= over:
+            known = (float(middle[first]), float(spread[first]), float(stake[first]))
+            found.append(_spike(clean, smooth, first, *known))
+            over = first + found[-1].lasted
+    return found
+
+
+def _smooth(values: Array) -> Array:
+    """Median of each step and the four after it; what is not finite counts as high."""
+    high = np.where(np.isfinite(values), values, np.inf)
+    return np.median(sliding_window_view(np.append(high, [high[-1]] * 4), 5), axis=1)
 
 
 def _spike(
-    values: Array, before: float, sigma: float, stake: float, first: int
+    values: Array, smooth: Array, first: int, before: float, sigma: float, stake: float
 ) -> Spike:
     """Measure the spike that begins at a position, and what came after it.
 
@@ -132,17 +140,24 @@ def _spike(
     follow the momentum away: the loss is back when it stays back for `REST` steps.
     """
     bound = before + max(3 * sigma, RECOVERED_SHARE * stake)
-    after = np.where(np.isfinite(values[first:]), values[first:], np.inf)
-    rows = sliding_window_view(np.append(after, [after[-1]] * 4), 5)
-    smooth = np.median(rows, axis=1)
-    hurt = episodes(smooth > bound, REST)
-    lasted = hurt[0][1] + 1 if hurt and hurt[0][0] <= REST else 0
-    finite = after[: lasted + 1]
-    top = float(np.max(finite[np.isfinite(finite)], initial=before))
-    lost = (smooth[:lasted] - before) / stake if stake > 0 else smooth[:lasted] > bound
+    lasted = _wake(smooth, first, bound)
+    top = float(values[first : first + lasted + 1].max(initial=before))
+    after = smooth[first : first + lasted]
+    lost = (after - before) / stake if stake > 0 else after > bound
     cost = float(np.clip(lost, 0, 1).sum())
-    back = lasted < len(after)
+    back = first + lasted < len(values)
     return Spike(first, top - before, before, sigma, stake, lasted, cost, back)
+
+
+def _wake(smooth: Array, first: int, bound: float) -> int:
+    """Steps after `first` until the loss stays below the bound for `REST` steps."""
+    reach = 8 * REST
+    while True:
+        hurt = episodes(smooth[first : first + reach] > bound, REST)
+        lasted = hurt[0][1] + 1 if hurt and hurt[0][0] <= REST else 0
+        if lasted + REST < reach or first + reach >= smooth.size:
+            return lasted
+        reach *= 4
 
 
 def _finding(

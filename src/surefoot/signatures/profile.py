@@ -82,7 +82,7 @@ def lasting_shares(values: Array, bound: float) -> tuple[int, int, list[int]] | 
     """
     if values.shape[0] < SHARE_READINGS:
         return None
-    high = np.nan_to_num(values) >= bound
+    high = np.isfinite(values) & (values >= bound)
     places = [int(i) for i in np.flatnonzero(high[-SHARE_READINGS:].all(axis=0))]
     if not places:
         return None

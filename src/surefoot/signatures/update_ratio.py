@@ -42,7 +42,7 @@ def detect(
 ) -> list[Finding]:
     """One finding if updates are too large, or one if they are too small."""
     profile = relative(series, facts, "update_norm")
-    if profile is None:
+    if profile is None or not np.isfinite(profile.values).any():
         return []
     course = learning(series, facts)
     return _too_large(profile, course, facts) or _too_small(profile, course, facts)

@@ -23,7 +23,7 @@ def detect(
     """One finding if two weight matrices in a row start at zero."""
     size = series["weight_norm"]
     layers = tuple(name for name in network.weights(facts) if name in size.layers)
-    if not layers or size.steps[0] > 0:
+    if not layers or size.steps.size == 0 or size.steps[0] > 0:
         return []
     zero = columns(size, layers)[0] == 0
     pairs = np.flatnonzero(zero[:-1] & zero[1:])
