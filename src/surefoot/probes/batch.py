@@ -75,8 +75,8 @@ def tensors(batch: Any) -> list[torch.Tensor]:
     if isinstance(batch, torch.Tensor):
         return [batch] if batch.dim() > 0 else []
     inner: list[Any] = []
-    if isinstance(batch, Mapping):
-        inner = list(batch.values())
-    elif isinstance(batch, (list, tuple)):
+    if isinstance(batch, (list, tuple)):
         inner = list(batch)
+    elif isinstance(batch, Mapping):
+        inner = list(batch.values())
     return [tensor for item in inner for tensor in tensors(item)]
