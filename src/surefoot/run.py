@@ -6,13 +6,15 @@ that reads the record while it grows and speaks once for each thing that goes wr
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import platform
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,8 +27,8 @@ from torch import nn
 
 from surefoot.diagnosis.examine import examine
 from surefoot.lookout import Lookout
-from surefoot.probes.batch import target_statistics
 from surefoot.probes.recorder import Options, Recorder
+from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched, streams
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import run_path
@@ -34,7 +36,6 @@ from surefoot.record.writer import RecordWriter
 from surefoot.types import Diagnosis, Event, Series
 
 OFF = ("0", "off", "false", "no")
-TARGETS_EVERY = 10
 
 Models = nn.Module | Mapping[str, nn.Module]
 Optimizers = torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer]
@@ -70,6 +71,7 @@ class Run:
         self._recorders: dict[str, Recorder] = {}
         self._lookout: Lookout | None = None
         self._float_told = False
+        self.closed = False
         self.losses: dict[str, Series] = {}
         """The last block of losses of each stream."""
 
@@ -188,8 +190,9 @@ class Run:
 
         `status` is "finished", "failed" or "interrupted".
         """
-        if self._writer is None:
+        if self._writer is None or self.closed:
             return
+        self.closed = True
         if self._lookout is not None:
             self._lookout.stop()
         for recorder in self._recorders.values():
@@ -202,6 +205,17 @@ class Run:
                 "the record of this run is incomplete: %s", self._writer.trouble
             )
         self._recorders = {}
+
+    def close_at_exit(self) -> None:
+        """Close the run when the process ends, if nobody has by then."""
+        alive = weakref.ref(self)
+
+        def close() -> None:
+            run = alive()
+            if run is not None and not run.closed:
+                run.close(*ending(getattr(sys, "last_value", None)))
+
+        atexit.register(close)
 
     def __enter__(self) -> Self:
         return self
@@ -216,16 +230,8 @@ class Run:
 
     def _tell(self, recorder: Recorder, loss: Any, batch: Any) -> None:
         """Check one loss and hand it to its recorder."""
-        tensor = self._checked(loss, recorder)
-        recorder.add_loss(tensor)
-        if batch is not None and recorder.step % TARGETS_EVERY == 1:
-            recorder.shield.run(
-                "targets",
-                lambda: [
-                    recorder.put(reading)
-                    for reading in target_statistics(recorder.step - 1, batch)
-                ],
-            )
+        recorder.add_loss(self._checked(loss, recorder))
+        recorder.shield.run("batch", lambda: recorder.tell_batch(batch))
 
     def _checked(self, loss: Any, recorder: Recorder) -> torch.Tensor:
         """The loss as a tensor with one element."""
@@ -291,6 +297,7 @@ def open_run(folder: str | Path, name: str, about: Mapping[str, Any]) -> Run:
 def watch(
     model: Models,
     optimizer: Optimizers | Sequence[torch.optim.Optimizer],
+    loss_fn: LossFunction | None = None,
     *,
     folder: str | Path = "surefoot-runs",
     name: str = "",
@@ -301,6 +308,8 @@ def watch(
     Args:
         model: the module that is trained, or several by name.
         optimizer: its optimizer, or several by name; each becomes a stream.
+        loss_fn: `loss_fn(model, batch)` gives the loss of a batch. With it and the
+            batch told in `run.step`, the origin of a NaN is found in the loss too.
         folder: where the record is written; made if absent.
         name: name of the run; the model's class if empty.
         options: how densely to record.
@@ -328,12 +337,16 @@ def watch(
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
     optimizers = _named(optimizer)
     streams(models, optimizers)  # raises before a record is made
+    chosen = options or Options()
+    if loss_fn is not None:
+        chosen = replace(chosen, loss_fn=loss_fn)
     label = name or "-".join(type(m).__name__ for m in models.values())
     about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}
     run = open_run(folder, label, about)
     for stream in optimizers:
-        run.add(partial(stream_named, stream, models, optimizers), options or Options())
+        run.add(partial(stream_named, stream, models, optimizers), chosen)
     run.look_out(_speak)
+    run.close_at_exit()
     return run
 
 

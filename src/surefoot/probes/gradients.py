@@ -18,7 +18,7 @@ def norms(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor | list[float]:
 
     A tensor that is not finite has norm inf; None, NaN. Half-precision norms are
     accumulated in float32, since they overflow otherwise. Sparse tensors count by
-    their values, sharded ones (DTensor) as the whole.
+    their values.
 
     >>> norms([torch.tensor([3.0, 4.0]), None, torch.tensor([float("nan")])])
     [5.0, nan, inf]
@@ -66,23 +66,17 @@ _NARROW = frozenset({torch.float32, torch.bfloat16, torch.float16})
 
 
 def plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is dense, real, whole and no wider than float32."""
-    return (
-        tensor.dtype in _NARROW
-        and tensor.layout is torch.strided
-        and not hasattr(tensor, "full_tensor")
-    )
+    """Whether a tensor is dense, real and no wider than float32."""
+    return tensor.dtype in _NARROW and tensor.layout is torch.strided
 
 
 def _single_norm(tensor: torch.Tensor) -> torch.Tensor:
-    """The norm of a sparse, complex, double or sharded tensor."""
+    """The norm of a sparse, complex or double tensor."""
     if tensor.layout == torch.sparse_coo:
         tensor = tensor.coalesce().values()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    norm = torch.linalg.vector_norm(tensor.double()).float()
-    whole = getattr(norm, "full_tensor", None)
-    return whole() if whole is not None else norm
+    return torch.linalg.vector_norm(tensor.double()).float()
 
 
 def grad_norm(moment: Moment) -> list[Reading]:

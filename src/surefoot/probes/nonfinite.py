@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -59,15 +59,10 @@ class Origin:
         return asdict(self)
 
 
-def locate(
-    calls: Sequence[Call],
-    names: Mapping[str, nn.Module],
-    grads: Mapping[str, torch.Tensor | None],
-) -> Origin:
+def locate(calls: Sequence[Call], names: Mapping[str, nn.Module]) -> Origin:
     """The origin of a non-finite loss or gradient, before the update is applied.
 
-    `names` maps layer names to all modules of the model, `grads` parameter names
-    to the gradients of the failing step.
+    `names` maps layer names to all modules of the model.
     """
     for name, module in names.items():
         for own, weight in module.named_parameters(recurse=False):
@@ -78,16 +73,42 @@ def locate(
             return Origin("input", "data", "", "data", certain=True)
     for call in calls:
         with _again(call):
-            found = _replayed(call, names, grads)
+            found = _replayed(call, names)
         if found is not None:
             return found
     return Origin("loss", "", "", "backward", certain=False)
 
 
-def _replayed(
-    call: Call, names: Mapping[str, nn.Module], grads: Mapping[str, Any]
-) -> Origin | None:
+def _replayed(call: Call, names: Mapping[str, nn.Module]) -> Origin | None:
     """Forward, then backward, of one call under observation."""
+    found = _observed(
+        call, names, lambda: call.module.forward(*call.args, **call.kwargs)
+    )
+    if found is None or found.module:
+        return found
+    return replace(found, module="model")
+
+
+def locate_in_loss(
+    loss_fn: Callable[[nn.Module, Any], torch.Tensor],
+    call: Call,
+    twin: nn.Module,
+    batch: Any,
+) -> Origin | None:
+    """The origin in a loss computed outside the model, from a copy of the model."""
+    names = {name or "model": module for name, module in twin.named_modules()}
+    again = replace(call, module=twin)
+    with _again(again):
+        found = _observed(again, names, lambda: loss_fn(twin, batch))
+    if found is None or found.module:
+        return found
+    return replace(found, module="loss")
+
+
+def _observed(
+    call: Call, names: Mapping[str, nn.Module], compute: Callable[[], Any]
+) -> Origin | None:
+    """Compute something and its gradient, and find what broke on the way."""
     trace = Trace()
     device, enabled, dtype = call.autocast
     with (
@@ -96,7 +117,7 @@ def _replayed(
         module_names(trace, names),
         trace,
     ):
-        output = call.module.forward(*call.args, **call.kwargs)
+        output = compute()
     results = tensors_in(output)
     for tensor in results:
         last = trace.made(tensor)
@@ -105,14 +126,14 @@ def _replayed(
             if born.deliberate and trace.operations[last].output == "infinite":
                 continue
             return _origin_of(born, "forward")
-    return _backward(trace, results, names, grads)
+    return _backward(trace, results, names)
 
 
 def _origin_of(
     operation: Operation, direction: Literal["forward", "backward"]
 ) -> Origin:
     return Origin(
-        module=operation.module or "model",
+        module=operation.module,
         operation=operation.name,
         line=operation.line,
         direction=direction,
@@ -124,7 +145,6 @@ def _backward(
     trace: Trace,
     results: list[torch.Tensor],
     names: Mapping[str, nn.Module],
-    grads: Mapping[str, Any],
 ) -> Origin | None:
     """The node that turned finite gradients into non-finite ones."""
     outputs = [tensor for tensor in results if tensor.requires_grad]
@@ -156,7 +176,7 @@ def _backward(
         return None
     operation = owner.get(guilty[0])
     if operation is None:
-        return Origin("model", guilty[0].name(), "", "backward", certain=False)
+        return Origin("", guilty[0].name(), "", "backward", certain=False)
     return _origin_of(operation, "backward")
 
 

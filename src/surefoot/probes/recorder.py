@@ -17,22 +17,22 @@ import torch
 from torch import nn
 
 from surefoot.probes.activations import Tap
-from surefoot.probes.batch import finished
+from surefoot.probes.batch import finished, target_statistics
 from surefoot.probes.calls import Calls
 from surefoot.probes.catalogue import ALL, Probe
 from surefoot.probes.meter import Meter
-from surefoot.probes.nonfinite import Origin, locate, loss_origin
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.ring import Ring
+from surefoot.probes.search import LossFunction, Search
 from surefoot.probes.shield import Shield
-from surefoot.probes.streams import Watched, weights_of
+from surefoot.probes.streams import Watched, recorded_weights
 from surefoot.probes.weights import copies
 from surefoot.types import RUN, Event, Facts, Moment, Reading, Series
 
 FLUSH_STEPS = 50
 FLUSH_SECONDS = 0.5
-MOST_SEARCHES = 5
-"""A run that overflows again and again is searched this often for the origin."""
+TARGETS_EVERY = 10
+SEARCH = "search for non-finite values"
 
 
 class Sink(Protocol):
@@ -55,13 +55,15 @@ class Options:
     of the training thread's CPU time (1: together 0.3 %; None: a fixed interval,
     whatever it costs). `check_finite` looks at the gradients on the host at every
     step, which is free on a CPU and a synchronisation on a GPU; None means on a CPU
-    only. `probes` may hold probes of your own.
+    only. `probes` may hold probes of your own. `loss_fn(model, batch)` gives the loss
+    of a batch, where it is to be computed again.
     """
 
     every: int = 10
     budget: float | None = 1.0
     check_finite: bool | None = None
     probes: tuple[Probe, ...] = ALL
+    loss_fn: LossFunction | None = None
 
 
 class Recorder:
@@ -94,8 +96,7 @@ class Recorder:
         self._copies: list[torch.Tensor] | None = None
         self._losses: list[torch.Tensor | float] = []
         self._awaiting: int | None = None
-        self._searches = 0
-        self._broken = False
+        self._search = Search(watched.name, sink.event, options.loss_fn)
         self._last_update = time.perf_counter()
         self._flushed_step = 0
         self._flushed_at = time.monotonic()
@@ -178,7 +179,7 @@ class Recorder:
             if probe.when == "before":
                 self._run(probe, moment)
         if self._checks_finite():
-            self._check(moment)
+            self._check()
 
     def _updates(self) -> None:
         """Run the probes that look at the update, and record loss and step time."""
@@ -307,10 +308,10 @@ class Recorder:
         """Whether the gradients of this step are looked at on the host."""
         if self._options.check_finite is not None:
             return self._options.check_finite
-        return self.watched.weights[0].is_cpu
+        return all(weight.is_cpu for weight in self.watched.weights[:1])
 
-    def _check(self, moment: Moment) -> None:
-        """Search for the origin on the first of a series of non-finite steps."""
+    def _check(self) -> None:
+        """Search for the origin where the gradients of this step are not finite."""
         if self._skipped_by_scaler():
             body = {"reason": "GradScaler found a non-finite gradient"}
             event = Event(self.step, "skipped_step", body, self.watched.name)
@@ -318,49 +319,40 @@ class Recorder:
             return
         ring = self._rings.get("grad_norm")
         if ring is None or math.inf not in ring.latest:
-            self._broken = False
+            self._search.finite()
             return
-        if not self._broken and self._searches < MOST_SEARCHES:
-            self._searches += 1
-            self.shield.run(
-                "search for non-finite values", lambda: self._search(moment)
-            )
-        self._broken = True
+        calls, modules = list(self._calls.latest), self.watched.modules
+        self.shield.run(
+            SEARCH, lambda: self._search.gradients(self.step, calls, modules)
+        )
 
     def _skipped_by_scaler(self) -> bool:
         """Whether a fused optimizer is about to skip this step by itself."""
         found = getattr(self.watched.optimizer, "found_inf", None)
         return isinstance(found, torch.Tensor) and bool(found)
 
-    def _search(self, moment: Moment) -> None:
-        """Find where the non-finite number was born, and record it."""
-        grads = dict(zip(moment.names, moment.grads, strict=True))
-        calls = list(self._calls.latest)
-        origin = locate(calls, self.watched.modules, grads)
-        self._found_origin(origin)
-
     def search_loss(self, loss: torch.Tensor, line: str) -> None:
         """Find the origin of a non-finite loss, before backward frees its graph.
 
         `line` is the source line that called backward.
         """
-        if self._broken or self._searches >= MOST_SEARCHES:
-            return
-        self._searches += 1
-        self._broken = True
+        self.shield.run(
+            SEARCH,
+            lambda: self._search.loss(
+                self.step,
+                list(self._calls.latest),
+                self.watched.modules,
+                value=loss,
+                line=line,
+            ),
+        )
 
-        def search() -> None:
-            calls = list(self._calls.latest)
-            origin = locate(calls, self.watched.modules, {})
-            outside = origin.module == "loss" and not origin.certain
-            self._found_origin(loss_origin(loss, line) if outside else origin)
-
-        self.shield.run("search for non-finite values", search)
-
-    def _found_origin(self, origin: Origin) -> None:
-        """Record where a non-finite number was born."""
-        event = Event(self.step, "nonfinite", origin.body(), self.watched.name)
-        self._sink.event(event)
+    def tell_batch(self, batch: Any) -> None:
+        """The batch of the update just made, None if it stays unknown."""
+        self.shield.run(SEARCH, lambda: self._search.told(batch))
+        due = batch is not None and self.step % TARGETS_EVERY == 1
+        for reading in target_statistics(self.step - 1, batch) if due else ():
+            self.put(reading)
 
 
 class _NoGrad:
@@ -394,5 +386,5 @@ def _has_closure(args: Any, kwargs: Any) -> bool:
 
 def covers(watched: Watched) -> bool:
     """Whether the optimizer still holds the parameters that were named."""
-    now = [id(weight) for weight in weights_of(watched.optimizer)]
+    now = [id(weight) for weight in recorded_weights(watched.optimizer)]
     return now == [id(weight) for weight in watched.weights]

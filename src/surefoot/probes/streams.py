@@ -134,6 +134,15 @@ def weights_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
         yield from group["params"]
 
 
+def recorded_weights(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """The parameters of an optimizer that can be recorded.
+
+    Parameters sharded over processes (DTensor) are left out: their norms need all
+    ranks to take part at the same moment, and a rank that does not would hang.
+    """
+    return [w for w in weights_of(optimizer) if not hasattr(w, "full_tensor")]
+
+
 def _check_parameters(key: str, model: nn.Module) -> None:
     if next(model.parameters(), None) is None:
         raise ValueError(
@@ -153,11 +162,12 @@ def _watched(
     unheld: Mapping[str, torch.Tensor],
 ) -> Watched:
     """The part of the models that one optimizer trains."""
-    weights = list(weights_of(optimizer))
-    known = [w for w in weights if id(w) in names]
+    everything = list(weights_of(optimizer))
+    weights = recorded_weights(optimizer)
+    known = [w for w in everything if id(w) in names]
     if not known:
         raise ValueError(
-            f"the optimizer {stream!r} ({type(optimizer).__name__}, {len(weights)} "
+            f"the optimizer {stream!r} ({type(optimizer).__name__}, {len(everything)} "
             "parameters) holds no parameter of the watched model "
             f"({', '.join(type(m).__name__ for m in models.values())}); expected "
             "optimizer and model to share parameters; make the optimizer from "
@@ -169,8 +179,14 @@ def _watched(
     roots = _roots_of(known, models)
     prefixes = tuple(f"{key}." for key in roots) if len(models) > 1 else ("",)
     own_modules = {n: m for n, m in modules.items() if f"{n}.".startswith(prefixes)}
-    leaves, unseen = _leaves(own_modules, roots, {id(w) for w in weights})
-    foreign = len(weights) - len(known)
+    leaves, unseen = _leaves(own_modules, roots, {id(w) for w in everything})
+    foreign = len(everything) - len(known)
+    sharded = len(everything) - len(weights)
+    if sharded:
+        unseen += (
+            f"{sharded} parameters are sharded over processes (FSDP2, tensor "
+            "parallel): their norms are not recorded",
+        )
     if foreign:
         unseen += (f"{foreign} parameters of the optimizer are in no watched model",)
     return Watched(
