@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test test-python test-web lint bench bench-quick docs clean
+.PHONY: demo test lint bench bench-quick docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -18,13 +18,9 @@ demo: $(VENV)/.demo
 	$(RUN) run examples/nan_in_module.py
 	@echo; echo "The report of the first run and its trial: $(CURDIR)/report.html"
 
-test: test-python test-web
-
-test-python: $(VENV)/.test
+test: $(VENV)/.test
+	$(BIN)/python hatch_build.py
 	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/pytest -n 2 --dist loadfile -q
-
-test-web: $(VENV)/.test
-	$(BIN)/python tools/web.py test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -38,6 +34,7 @@ bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --quick
 
 docs: $(VENV)/.dev
+	$(BIN)/python tools/docs.py
 	$(BIN)/mkdocs build --strict
 
 # Each stamp is an installed set of extras; the page is built on the way.

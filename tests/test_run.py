@@ -50,7 +50,7 @@ def test_an_optimizer_of_another_model(tmp_path: Any) -> None:
 
 
 def test_something_that_is_no_optimizer(tmp_path: Any) -> None:
-    with pytest.raises(TypeError, match="came as float; expected a torch.optim"):
+    with pytest.raises(TypeError, match=r"came as float; expected a torch\.optim"):
         surefoot.watch(pair()[0], 0.1, folder=tmp_path)
 
 
@@ -88,7 +88,8 @@ def test_a_loss_that_is_nan_from_the_start(tmp_path: Any) -> None:
         for _ in range(3):
             run.step(update(model, optimizer, broken))
         [first, *_] = run.diagnose()
-    assert (first.onset, first.confirmed) == (0, True)
+    assert (first.onset, first.findings[0].signature) == (0, "nonfinite")
+    assert first.findings[0].severity == "critical"
     with RecordReader(run.path) as reader:
         assert np.isnan(reader.series("loss").values[0])
 

@@ -21,7 +21,7 @@ class Lookout:
     """Diagnoses a record while it is written, on a thread of its own.
 
     Reads through the same reader as everybody else. A condition is spoken of once,
-    when it is first confirmed and bad enough to alarm; it is recorded as an event.
+    when it is confirmed or has damaged the run; it is recorded as an event.
     """
 
     def __init__(
@@ -53,9 +53,11 @@ class Lookout:
         """One look at the record."""
         with RecordReader(self._writer.path) as reader:
             found = examine(reader)
-        for diagnosis in found:
+        for rank, diagnosis in enumerate(found):
             key = (diagnosis.stream, diagnosis.cause)
-            if key in self._told or not diagnosis.confirmed:
+            damaged = any(one.severity == "critical" for one in diagnosis.findings)
+            sure = diagnosis.confirmed or (rank == 0 and damaged)
+            if key in self._told or not sure:
                 continue
             self._told.add(key)
             body = {
