@@ -72,7 +72,7 @@ def lr_too_low(case: Case) -> Account | None:
         return None
     fading = case.alarm("vanishing_gradients")
     confidence = 0.5 if fading is not None else 0.85
-    return account(confidence, small, case.alarm("not_learning"))
+    return account(confidence, small, case.sign("not_learning"))
 
 
 def saturating_depth(case: Case) -> Account | None:

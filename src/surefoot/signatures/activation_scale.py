@@ -38,6 +38,8 @@ def detect(
     loud = direction == "grows" and course.high_start and facts.stream == "main"
     severity: Severity = "warning" if loud else "info"
     place = _place(early, direction)
+    if layers[place] == "input":
+        place += 1
     spread = series["activation_std"]
     name = f"activation_std from {layers[0]} to {layers[-1]}, first reading"
     return [

@@ -14,7 +14,6 @@ from surefoot.signatures.statistics import (
     episodes,
     level,
     median_over_time,
-    ratio,
     root_sum_square,
     trailing,
 )
@@ -36,7 +35,9 @@ def detect(
     grads = series["grad_norm"]
     if grads.steps.size < 20:
         return []
+    # what is not finite is no explosion, and has a signature of its own
     total = root_sum_square(grads.values)
+    total = np.where(np.isfinite(total), total, np.nan)
     base, _ = trailing(total, WINDOW)
     # out of the run's whole past, not only of its last, perhaps tiny, gradients
     past = np.fmax.accumulate(base)
@@ -51,7 +52,7 @@ def detect(
     if _ruinous(series, facts, events, onset):
         severity = "critical"
     layers = _jumped(grads, first)
-    observed = float(total[first : last + 1].max())
+    observed = float(np.nanmax(total[first : last + 1]))
     name = f"grad_norm over all layers, steps {onset} to {int(grads.steps[last])}"
     return [
         Finding(
@@ -85,9 +86,7 @@ def _ruinous(
 
 def _worst(jumps: list[tuple[int, int]], total: Array, base: Array) -> tuple[int, int]:
     """The episode with the largest jump."""
-    return max(
-        jumps, key=lambda j: ratio(float(total[j[0] : j[1] + 1].max()), base[j[0]])
-    )
+    return max(jumps, key=lambda j: np.nanmax(total[j[0] : j[1] + 1]) / base[j[0]])
 
 
 def _jumped(grads: Series, place: int) -> tuple[str, ...]:

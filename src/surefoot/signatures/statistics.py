@@ -143,15 +143,6 @@ def episodes(mask: Mask, gap: int) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True)]
 
 
-def lasting(mask: Mask, count: int) -> int | None:
-    """First position from which `mask` holds `count` times in a row, or None."""
-    if count <= 0 or mask.size < count:
-        return None
-    held = np.convolve(mask.astype(np.int64), np.ones(count, dtype=np.int64), "valid")
-    places = np.flatnonzero(held == count)
-    return int(places[0]) if places.size else None
-
-
 def since(mask: Mask) -> int | None:
     """First position from which `mask` holds to the end, or None.
 
@@ -162,22 +153,6 @@ def since(mask: Mask) -> int | None:
         return None
     broken = np.flatnonzero(~mask)
     return int(broken[-1]) + 1 if broken.size else 0
-
-
-def change_point(values: Array) -> int | None:
-    """Position where the level of a series changes most, by least squares.
-
-    The split that leaves the least squared deviation from two constant levels
-    (Page 1954; Killick 2012 for one change). None for fewer than four values.
-    """
-    clean = np.where(np.isfinite(values), values, level(values))
-    n = clean.size
-    if n < 4:
-        return None
-    total = np.cumsum(clean)
-    left = np.arange(1, n)
-    gain = (total[:-1] - total[-1] * left / n) ** 2 / (left * (n - left))
-    return int(np.argmax(gain)) + 1
 
 
 def slope(values: Array) -> tuple[float, float]:
