@@ -286,12 +286,20 @@ def test_a_signature_that_always_fires_is_caught() -> None:
         check_signature(signature_of(lambda *given: [finding()]))
 
 
-def test_a_signature_that_raises_on_an_empty_record_is_caught() -> None:
+def test_a_signature_that_raises_on_a_short_record_is_caught() -> None:
     def find(series: Mapping[str, Series], *rest: Any) -> list[Finding]:
-        return [finding()] if series["loss"].values[-1, 0] > 5 else []
+        return [finding()] if series["loss"].values[-3, 0] > 5 else []
 
     with pytest.raises(AssertionError, match="it raised IndexError"):
         check_signature(signature_of(find))
+
+
+def test_a_signature_that_asks_for_more_than_it_needs_is_caught() -> None:
+    def find(series: Mapping[str, Series], *rest: Any) -> list[Finding]:
+        return [finding()] if series["lr"].values[-1, 0] > 5 else []
+
+    with pytest.raises(AssertionError, match="it raised KeyError"):
+        check_signature(signature_of(find, uses=("lr",)))
 
 
 def test_a_signature_that_warns_is_caught() -> None:
