@@ -34,6 +34,7 @@ ORDER = (
     "script",
     "testing",
     "cli",
+    "__main__",
     "__init__",
 )
 """Each line imports only from the lines above it. docs/architecture.md shows the same

@@ -92,6 +92,7 @@ def _replayed(call: Call, names: Mapping[str, nn.Module]) -> Origin | None:
 def locate_in_loss(
     loss_fn: Callable[[nn.Module, Any], torch.Tensor],
     call: Call,
+    *,
     twin: nn.Module,
     batch: Any,
 ) -> Origin | None:

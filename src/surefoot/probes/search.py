@@ -80,7 +80,7 @@ class Search:
         if batch is None:
             self._found(step, unknown)
             return
-        origin = locate_in_loss(self._loss_fn, call, twin, batch)
+        origin = locate_in_loss(self._loss_fn, call, twin=twin, batch=batch)
         self._found(step, origin or unknown)
 
     def _searched(self) -> bool:
