@@ -7,7 +7,7 @@ from the parameters that they hold, losses are caught at `backward`.
 from __future__ import annotations
 
 import gc
-import sys
+import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from surefoot.probes.recorder import Options
+from surefoot.probes.shield import Shield
 from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import Watched, weights_of
 from surefoot.probes.trace import user_line
@@ -37,6 +38,7 @@ class Attachment:
         self.run: Run | None = None
         self._start = start
         self._prepare = prepare
+        self._shield = Shield(lambda name, error: None)
         self._waiting: list[weakref.ref[torch.optim.Optimizer]] = []
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._models: dict[str, nn.Module] = {}
@@ -63,6 +65,10 @@ class Attachment:
     def _made(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """An optimizer is constructed: wait for its model's first forward pass."""
         original(optimizer, *args, **kwargs)
+        self._shield.run("attaching to optimizers", lambda: self._expect(optimizer))
+
+    def _expect(self, optimizer: torch.optim.Optimizer) -> None:
+        """Attach to this optimizer when its model is called for the first time."""
         if any(ref() is optimizer for ref in self._waiting):
             return
         self._waiting.append(weakref.ref(optimizer))
@@ -75,7 +81,7 @@ class Attachment:
         if all(known is not optimizer for known in self._optimizers.values()):
             if all(ref() is not optimizer for ref in self._waiting):
                 self._waiting.append(weakref.ref(optimizer))
-            self.attach()
+            self._shield.run("attaching to models", lambda: self.attach(late=True))
 
     def _scaling(self, original: Any, scaler: Any, outputs: Any) -> Any:
         """A GradScaler scales the loss: remember the unscaled one."""
@@ -87,28 +93,37 @@ class Attachment:
     def _backward(self, original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
         """The loss is known: it is what `backward` is called on."""
         if isinstance(tensors, torch.Tensor) and tensors.numel() == 1:
-            loss = tensors
-            if self._scaled is not None and self._scaled[0]() is tensors:
-                loss = self._scaled[1]
-            self._scaled = None
-            if self._waiting:
-                self.attach()
-            self._losses.append(loss.detach().reshape(()))
-            self._check(loss, user_line(sys._getframe(1)))  # pyright: ignore[reportPrivateUsage]
+            self._shield.run("catching losses", lambda: self._catch(tensors))
         return original(tensors, *args, **kwargs)
+
+    def _catch(self, scalar: torch.Tensor) -> None:
+        """Keep a loss, and search for what made it non-finite."""
+        loss = scalar
+        if self._scaled is not None and self._scaled[0]() is scalar:
+            loss = self._scaled[1]
+        self._scaled = None
+        if self._waiting:
+            self.attach()
+        self._losses.append(loss.detach().reshape(()))
+        self._check(loss, user_line(inspect.currentframe()))
 
     # --- streams ---------------------------------------------------------------
 
-    def attach(self) -> None:
-        """Watch the optimizers that wait, with the models that own their weights."""
-        new = [one for ref in self._waiting if (one := ref()) is not None]
-        self._waiting = []
+    def attach(self, *, late: bool = False) -> None:
+        """Watch the optimizers that wait, with the models that own their weights.
+
+        An optimizer without a model waits on until it steps (`late`): while a model
+        runs, FSDP holds other tensors in the places of its parameters.
+        """
+        waiting = [one for ref in self._waiting if (one := ref()) is not None]
+        roots = roots_of([*self._optimizers.values(), *waiting])
+        new = [one for one in waiting if late or _owned(one, roots)]
+        if not new:
+            return
+        self._waiting = [weakref.ref(one) for one in waiting if one not in new]
         for trigger in self._triggers:
             trigger.remove()
         self._triggers = []
-        if not new:
-            return
-        roots = roots_of([*self._optimizers.values(), *new])
         self._models = roots
         if self.run is None:
             self.run = self._start()
@@ -121,7 +136,7 @@ class Attachment:
 
     def see_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A model's forward pass begins: attach, and do not miss this call."""
-        self.attach()
+        self._shield.run("attaching to models", self.attach)
         if self.run is None:
             return
         for recorder in self.run.streams.values():
@@ -216,6 +231,12 @@ def _trained_by(
             whole = len(parts) > 1 or len(list(model.children())) == 1
             return label.lower() if whole else parts.pop()
     return type(optimizer).__name__.lower()
+
+
+def _owned(optimizer: torch.optim.Optimizer, models: Mapping[str, nn.Module]) -> bool:
+    """Whether a model owns a parameter of the optimizer."""
+    held = {id(weight) for weight in weights_of(optimizer)}
+    return any(id(w) in held for model in models.values() for w in model.parameters())
 
 
 def _below(module: nn.Module) -> list[nn.Module]:

@@ -29,7 +29,7 @@ from surefoot.diagnosis.examine import examine
 from surefoot.lookout import Lookout
 from surefoot.probes.recorder import Options, Recorder
 from surefoot.probes.search import LossFunction
-from surefoot.probes.streams import Watched, streams
+from surefoot.probes.streams import Watched, check, streams
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import run_path
 from surefoot.record.writer import RecordWriter
@@ -297,8 +297,8 @@ def open_run(folder: str | Path, name: str, about: Mapping[str, Any]) -> Run:
 def watch(
     model: Models,
     optimizer: Optimizers | Sequence[torch.optim.Optimizer],
-    loss_fn: LossFunction | None = None,
     *,
+    loss_fn: LossFunction | None = None,
     folder: str | Path = "surefoot-runs",
     name: str = "",
     options: Options | None = None,
@@ -336,7 +336,7 @@ def watch(
     """
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
     optimizers = _named(optimizer)
-    streams(models, optimizers)  # raises before a record is made
+    check(models, optimizers)
     chosen = options or Options()
     if loss_fn is not None:
         chosen = replace(chosen, loss_fn=loss_fn)

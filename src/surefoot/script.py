@@ -69,7 +69,12 @@ class Session:
         if self.changes and self.run is not None:
             live = Live(models, optimizers)
             why = "asked for on the command line"
-            apply_changes(self.changes, live, why, self.run.event)
+            try:
+                apply_changes(self.changes, live, why, self.run.event)
+            except KnobError as error:
+                # Training on without the change would pass for a trial of it.
+                sys.stderr.write(f"surefoot: {error}\n")
+                sys.exit(USAGE)
 
     def end(self, error: BaseException | None) -> None:
         """Close the record, and say what was found in it."""

@@ -22,6 +22,8 @@ from surefoot.experiments.verdict import verdict
 from surefoot.types import Change, Prescription, Verdict
 
 SEED = "{seed}"
+REFUSED = 2
+"""Status of a script whose changes do not fit it."""
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)\b"
 
 
@@ -75,7 +77,7 @@ def outcome(trial: Trial) -> float:
     value = metric_in(done.stdout, trial.metric)
     if done.returncode == 0 and value is not None:
         return value
-    if trial.changes and done.returncode != 0 and "KnobError" not in done.stderr:
+    if trial.changes and done.returncode not in (0, REFUSED):
         return math.nan
     what = (
         f"printed no number after {trial.metric!r}"

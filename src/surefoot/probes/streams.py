@@ -98,17 +98,14 @@ def streams(
     """One stream an optimizer.
 
     With one model, layers have the model's own names; with several, the key of the
-    model stands before them, as in "generator.0.weight".
-
-    Raises:
-        ValueError: a model has no parameters, or an optimizer holds none of theirs.
+    model stands before them, as in "generator.0.weight". Parameters that belong to
+    no model are named after the stream.
     """
     names: dict[int, str] = {}
     tensors: dict[str, torch.Tensor] = {}
     modules: dict[str, nn.Module] = {}
     for key, model in models.items():
         prefix = f"{key}." if len(models) > 1 else ""
-        _check_parameters(key, model)
         for name, weight in unwrapped(model).named_parameters():
             names.setdefault(id(weight), prefix + name)
             tensors.setdefault(names[id(weight)], weight)
@@ -143,13 +140,32 @@ def recorded_weights(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     return [w for w in weights_of(optimizer) if not hasattr(w, "full_tensor")]
 
 
-def _check_parameters(key: str, model: nn.Module) -> None:
-    if next(model.parameters(), None) is None:
-        raise ValueError(
-            f"the model {key!r} ({type(model).__name__}) came without parameters; "
-            "expected a module with weights to train; pass the module that the "
-            "optimizer was made for"
-        )
+def check(
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> None:
+    """Refuse models and optimizers that cannot belong together.
+
+    Raises:
+        ValueError: a model has no parameters, or an optimizer holds none of theirs.
+    """
+    for key, model in models.items():
+        if next(model.parameters(), None) is None:
+            raise ValueError(
+                f"the model {key!r} ({type(model).__name__}) came without parameters; "
+                "expected a module with weights to train; pass the module that the "
+                "optimizer was made for"
+            )
+    for stream, optimizer in optimizers.items():
+        weights = list(weights_of(optimizer))
+        if not _roots_of(weights, models):
+            kinds = ", ".join(type(model).__name__ for model in models.values())
+            raise ValueError(
+                f"the optimizer {stream!r} ({type(optimizer).__name__}, {len(weights)} "
+                f"parameters) holds no parameter of the watched model ({kinds}); "
+                "expected optimizer and model to share parameters; make the optimizer "
+                "from model.parameters() of the same object that is watched"
+            )
 
 
 def _watched(
@@ -165,14 +181,6 @@ def _watched(
     everything = list(weights_of(optimizer))
     weights = recorded_weights(optimizer)
     known = [w for w in everything if id(w) in names]
-    if not known:
-        raise ValueError(
-            f"the optimizer {stream!r} ({type(optimizer).__name__}, {len(everything)} "
-            "parameters) holds no parameter of the watched model "
-            f"({', '.join(type(m).__name__ for m in models.values())}); expected "
-            "optimizer and model to share parameters; make the optimizer from "
-            "model.parameters() of the same object that is watched"
-        )
     labels = tuple(
         names.get(id(w), f"{stream}.parameter{i}") for i, w in enumerate(weights)
     )
