@@ -102,7 +102,7 @@ def test_the_loss_function_tells_where_a_loss_broke(tmp_path: Any) -> None:
         shares = model(batch[0]).softmax(1)
         return -torch.log(shares[torch.arange(6), batch[1]] * batch[2]).mean()
 
-    run = surefoot.watch(model, optimizer, loss_fn, folder=tmp_path)
+    run = surefoot.watch(model, optimizer, loss_fn=loss_fn, folder=tmp_path)
     for step in range(30):
         batch = (torch.ones(6, 4), target, float(step != 20))
         optimizer.zero_grad()

@@ -96,7 +96,12 @@ class Recorder:
         self._copies: list[torch.Tensor] | None = None
         self._losses: list[torch.Tensor | float] = []
         self._awaiting: int | None = None
-        self._search = Search(watched.name, sink.event, options.loss_fn)
+        self._search = Search(
+            watched.name,
+            sink.event,
+            alone=not watched.needs_other_ranks,
+            loss_fn=options.loss_fn,
+        )
         self._last_update = time.perf_counter()
         self._flushed_step = 0
         self._flushed_at = time.monotonic()

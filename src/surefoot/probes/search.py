@@ -19,20 +19,30 @@ from surefoot.types import Event
 MOST_SEARCHES = 5
 """A run that overflows again and again is searched this often for the origin."""
 
+UNKNOWN = Origin("loss", "", "", "backward", certain=False)
+"""The model's forward and backward pass were finite, or could not be run again."""
+
 LossFunction = Callable[[nn.Module, Any], torch.Tensor]
 
 
 class Search:
     """What is known of the non-finite numbers of one stream.
 
+    `alone` says whether this process can run the model again without other ranks,
     `tell` takes the events. `loss_fn(model, batch)` gives the loss of a batch.
     """
 
     def __init__(
-        self, stream: str, tell: Callable[[Event], None], loss_fn: LossFunction | None
+        self,
+        stream: str,
+        tell: Callable[[Event], None],
+        *,
+        alone: bool,
+        loss_fn: LossFunction | None,
     ) -> None:
         self._stream = stream
         self._tell = tell
+        self._alone = alone
         self._loss_fn = loss_fn
         self._searches = 0
         self._broken = False
@@ -48,7 +58,7 @@ class Search:
         """A gradient is not finite, and the weights are still the old ones."""
         if self._searched():
             return
-        origin = locate(calls, modules)
+        origin = locate(calls, modules) if self._alone else UNKNOWN
         if self._loss_fn is not None and not origin.certain and calls:
             # The batch is told only after the update that ruins the weights.
             self._suspect = (step, calls[-1], copy.deepcopy(calls[-1].module))
@@ -67,7 +77,7 @@ class Search:
         """A loss is not finite; `line` is about to call backward on it."""
         if not calls or self._searched():
             return
-        origin = locate(calls, modules)
+        origin = locate(calls, modules) if self._alone else UNKNOWN
         outside = origin.module == "loss" and not origin.certain
         self._found(step, loss_origin(value, line) if outside else origin)
 
@@ -76,12 +86,11 @@ class Search:
         if self._suspect is None or self._loss_fn is None:
             return
         (step, call, twin), self._suspect = self._suspect, None
-        unknown = Origin("loss", "", "", "backward", certain=False)
         if batch is None:
-            self._found(step, unknown)
+            self._found(step, UNKNOWN)
             return
         origin = locate_in_loss(self._loss_fn, call, twin=twin, batch=batch)
-        self._found(step, origin or unknown)
+        self._found(step, origin or UNKNOWN)
 
     def _searched(self) -> bool:
         """Whether this condition, or too many others, were searched already."""

@@ -31,6 +31,13 @@ class Watched:
     unheld: Mapping[str, torch.Tensor]
     unseen: tuple[str, ...]
 
+    @property
+    def needs_other_ranks(self) -> bool:
+        """Whether a forward pass hangs unless all ranks take part in it."""
+        return any(
+            hasattr(weight, "full_tensor") for weight in weights_of(self.optimizer)
+        ) or any(isinstance(m, nn.SyncBatchNorm) for m in self.modules.values())
+
     def facts(self, order: Mapping[str, str]) -> Facts:
         """What stays the same; `order` maps layers to kinds as first seen."""
         kinds = order or {n: type(m).__name__ for n, m in self.leaves.items()}
