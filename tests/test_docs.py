@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
@@ -107,6 +110,29 @@ def test_the_pages_with_code_are_the_ones_that_teach() -> None:
     assert {"README.md", "docs/quick-start.md", "docs/records.md"} <= set(
         map(named, RUNNING)
     )
+
+
+def test_the_diagnosis_in_the_readme_is_what_the_example_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "surefoot.script", "--folder", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "examples/deep_plain_net.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert done.returncode == 0, done.stderr
+    shown = next(
+        one.text for one in blocks(ROOT / "README.md") if one.text.startswith("✗")
+    )
+    shown, _, _ = shown.partition("...")
+    assert _without_numbers(shown) in _without_numbers(done.stderr)
+
+
+def _without_numbers(text: str) -> str:
+    """Words only: numbers differ a little between machines, and with them the lines."""
+    return " ".join(re.sub(r"\d[\d.,]*(e[-+]?\d+)?", "#", text).split())
 
 
 # --- commands -------------------------------------------------------------------
