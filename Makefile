@@ -27,8 +27,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks
+bench: .venv-bench/.peers
+	.venv-bench/bin/python -m benchmarks
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --quick
@@ -42,8 +42,15 @@ $(VENV)/.%: pyproject.toml constraints.txt hatch_build.py $(wildcard web/package
 	$(PIP) -e ".[$(if $(filter demo,$*),examples,$*)]"
 	@touch $@
 
+# Peers are measured in an environment of their own: they conflict with ours.
+.venv-bench/.peers: pyproject.toml constraints.txt benchmarks/peers.py
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[examples]"
+	.venv-bench/bin/python -m benchmarks.peers
+	@touch $@
+
 $(VENV):
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) node_modules web/node_modules src/surefoot/report/assets site .browser
+	rm -rf $(VENV) .venv-bench node_modules web/node_modules src/surefoot/report/assets site .browser

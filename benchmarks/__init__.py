@@ -1,0 +1,1 @@
+"""What Surefoot costs: real training loops come in, tables of ratios go out."""
