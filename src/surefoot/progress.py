@@ -10,7 +10,7 @@ from surefoot.report.text import progress_line
 from surefoot.run import Run
 from surefoot.types import Diagnosis
 
-FIRST_LINE_SECONDS = 2.0
+FIRST_LINE_SECONDS = 0.5
 SLOWEST_LINE_SECONDS = 30.0
 REDRAW_SECONDS = 0.5
 
