@@ -193,3 +193,12 @@ def test_the_examples_are_diagnosed(
     assert found[0].onset == onset
     assert found[0].prescriptions
     assert f"since step {onset}" in done.stderr
+
+
+def test_a_report_that_cannot_be_written_leaves_the_status_of_the_script(
+    tmp_path: Any,
+) -> None:
+    done = run(tmp_path, TRAIN, options=("--report", "absent/page.html"))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "absent/page.html" in done.stderr.splitlines()[-1]

@@ -57,8 +57,8 @@ class Progress:
         """The state of the run in one line."""
         block = next(iter(self._run.losses.values()), None)
         losses = [] if block is None else block.values[:, 0].tolist()
-        elapsed = time.monotonic() - self._started
-        return progress_line(self._run.last_step, losses, elapsed)
+        step, elapsed = self._run.last_step, time.monotonic() - self._started
+        return progress_line(step, losses, step / elapsed if elapsed > 0 else None)
 
     def _say(self, text: str, *, keep: bool) -> None:
         start = "\r\x1b[K" if self._terminal else ""

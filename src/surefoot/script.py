@@ -93,8 +93,8 @@ class Session:
         try:
             with RecordReader(path) as reader:
                 self._diagnose(path, reader)
-        except RecordError as trouble:
-            self._say(str(trouble))
+        except (RecordError, OSError) as trouble:
+            self._say(f"surefoot: {trouble}")
 
     def _diagnose(self, path: Path, reader: RecordReader) -> None:
         found = examine(reader)
