@@ -133,6 +133,8 @@ def test_report(folder: Path, tmp_path: Any) -> None:
         (("diagnose", "garbage"), "garbage.surefoot"),
         (("export", "healthy", "--to", "excel"), "csv"),
         (("report", "nothing"), "nothing"),
+        (("report", "healthy", "--out", "."), "directory"),
+        (("report", "healthy", "--out", "absent/page.html"), "absent"),
         (("try", "train.py", "--after", "healthy"), "without a remedy"),
         (("diagnose", "newer"), "newer"),
     ],

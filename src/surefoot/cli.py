@@ -60,7 +60,7 @@ def _refused() -> Generator[None]:
     """Turn errors of our own into a message and status 2."""
     try:
         yield
-    except (RecordError, TrialError, FileNotFoundError, ValueError) as error:
+    except (RecordError, TrialError, OSError, ValueError) as error:
         errors.print(f"surefoot: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(USAGE) from error
 
