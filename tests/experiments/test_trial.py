@@ -61,13 +61,19 @@ def test_a_remedy_that_helps_is_verified_and_one_that_does_nothing_is_not(
 def test_a_script_without_the_metric(script: Path) -> None:
     with pytest.raises(TrialError, match="printed no number after 'accuracy'"):
         try_prescription(
-            script, scaled_rate(0.5), arguments=["{seed}"], metric="accuracy", seeds=(0, 1)
+            script,
+            scaled_rate(0.5),
+            arguments=["{seed}"],
+            metric="accuracy",
+            seeds=(0, 1),
         )
 
 
 def test_arguments_without_a_seed(script: Path) -> None:
     with pytest.raises(TrialError, match="name no seed"):
-        try_prescription(script, scaled_rate(0.5), arguments=[], metric="loss", seeds=(0, 1))
+        try_prescription(
+            script, scaled_rate(0.5), arguments=[], metric="loss", seeds=(0, 1)
+        )
 
 
 def test_a_change_that_does_not_fit_the_script(script: Path) -> None:
