@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from calibration_nets import digits, mlp
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import surefoot
+from benchmarks.calibration.nets import digits, mlp
 
 Rng = np.random.Generator
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import calibration_healthy as healthy
 import numpy as np
 import torch
-from calibration_nets import Cycle, Task, cross_entropy, digits, mlp
 from torch import nn
+
+from benchmarks.calibration import healthy, unseen
+from benchmarks.calibration.nets import Cycle, Task, cross_entropy, digits, mlp
 
 Rng = np.random.Generator
 Base = Callable[[Rng], Task]
@@ -42,7 +43,7 @@ def _named(task: Task, kinds: tuple[type[nn.Module], ...]) -> list[str]:
 
 
 def _weighted(task: Task) -> list[str]:
-    return _named(task, (nn.Linear, nn.Conv2d))
+    return _named(task, (nn.Linear, nn.Conv1d, nn.Conv2d))
 
 
 def lr_high(task: Task, rng: Rng) -> Expected:
@@ -287,6 +288,13 @@ ANY: tuple[Base, ...] = (
 )
 ADAM: tuple[Base, ...] = (healthy.mlp_adam, healthy.conv_plain, healthy.vit)
 
+UNSEEN: tuple[Base, ...] = (
+    unseen.rows_bidirectional, unseen.torch_transformer, unseen.leaky_deep_residual,
+    unseen.small_text_cnn, unseen.two_heads, unseen.mixture_of_experts,
+    unseen.optimizer_nadam, unseen.group_norm_single,
+)  # fmt: skip
+"""Networks on which no bound was chosen, for the faults that fit any network."""
+
 FAULTS: tuple[tuple[Fault, Sequence[Base]], ...] = (
     (lr_high, ANY), (lr_jump, ANY), (lr_low, ANY), (deep_sigmoid, MLP),
     (deep_default_relu, MLP), (small_init, MLP), (exploding_init, MLP),
@@ -295,4 +303,5 @@ FAULTS: tuple[tuple[Fault, Sequence[Base]], ...] = (
     (nan_input, STACK), (bad_batches, STACK), (unheld, ANY), (detached, STACK),
     (no_zero_grad, ANY), (unscaled_input, STACK), (stale_moment, ADAM),
     (shuffled_labels_later, STACK),
+    *((fault, UNSEEN) for fault in (lr_high, lr_jump, lr_low, unheld, no_zero_grad)),
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Healthy and faulty training runs: a seed comes in, something to train goes out."""
