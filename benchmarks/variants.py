@@ -147,7 +147,7 @@ class Variant:
     title: str
     tool: Tool
     needs: str = ""
-    warm_up: int = 3
+    warm_up: int = 12
 
 
 BARE = "bare"
