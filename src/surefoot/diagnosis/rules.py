@@ -6,8 +6,14 @@ findings; they are no probabilities.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from surefoot.diagnosis.case import SATURATING, Account, Case, account
 from surefoot.signatures.context import JUMPED, SURE_JUMP
+from surefoot.types import Finding
+
+SOON_STEPS = 60
+"""Steps within which harm that follows long updates is laid to them."""
 
 GREW = 100.0
 """Growth of the gradient before a non-finite value that makes it a victim."""
@@ -43,26 +49,45 @@ def nonfinite_data(case: Case) -> Account | None:
 
 def lr_too_high(case: Case) -> Account | None:
     """Updates too long for the weights, and a loss that suffers from it."""
-    updates = case.alarm("update_ratio", "high")
     hurt = case.alarms(
         "divergence", "exploding_gradients", "loss_spike", "not_learning", "oscillation"
     )
     broken = case.alarm("nonfinite")
     grown = broken if broken is not None and _grew(case) else None
     victims = case.alarms("dead_units", "saturation", "vanishing_gradients")
+    updates = _long_updates(case, (*hurt, *victims))
+    told = (updates, *hurt, grown, *victims)
     if case.ratio("lr_ratio") > JUMPED and (hurt or grown is not None):
-        return account(0.95, updates, *hurt, grown, *victims)
+        return account(0.95, *told, layer="run")
     if updates is not None:
         first = all(updates.onset <= victim.onset for victim in victims)
         confidence = 0.93 if first and _sound_start(case) else 0.5
-        return account(confidence, updates, *hurt, grown, *victims)
+        return account(confidence, *told, layer="run")
     if grown is not None:
-        return account(0.6, *hurt, grown)
-    diverged = case.alarm("divergence")
-    if diverged is None or not _sound_start(case):
+        return account(0.6, *hurt, grown, layer="run")
+    return _slowly_diverging(case, hurt)
+
+
+def _long_updates(case: Case, alarms: Sequence[Finding]) -> Finding | None:
+    """Too long updates: an alarm, or harmless ones that harm followed soon."""
+    seen = case.sign("update_ratio", "high")
+    if seen is None or seen.severity != "info":
+        return seen
+    soon = any(0 <= one.onset - seen.onset <= SOON_STEPS for one in alarms)
+    return seen if soon else None
+
+
+def _slowly_diverging(case: Case, hurt: Sequence[Finding]) -> Account | None:
+    """A loss that climbs, or gradients that fade, after a sound start."""
+    if not _sound_start(case):
         return None
-    sudden = diverged.detail.get("abrupt") or case.ratio("input_ratio") > JUMPED
-    return account(0.3 if sudden else 0.5, *hurt)
+    diverged, fading = case.alarm("divergence"), case.alarm("vanishing_gradients")
+    if diverged is not None:
+        sudden = diverged.detail.get("abrupt") or case.ratio("input_ratio") > JUMPED
+        return account(0.3 if sudden else 0.5, *hurt, layer="run")
+    if fading is None:
+        return None
+    return account(0.45, *hurt, fading, layer="run")
 
 
 def lr_too_low(case: Case) -> Account | None:
@@ -72,7 +97,7 @@ def lr_too_low(case: Case) -> Account | None:
         return None
     fading = case.alarm("vanishing_gradients")
     confidence = 0.5 if fading is not None else 0.85
-    return account(confidence, small, case.sign("not_learning"))
+    return account(confidence, small, case.sign("not_learning"), layer="run")
 
 
 def saturating_depth(case: Case) -> Account | None:
@@ -99,7 +124,7 @@ def weak_start(case: Case) -> Account | None:
     at_start = min(f.onset for f in (fading, forward) if f is not None) == 0
     dead = case.alarm("dead_units")
     killed = dead is not None and dead.onset == 0
-    confidence = 0.8 if at_start and not killed else 0.5
+    confidence = 0.8 if at_start and not killed else 0.4
     return account(confidence, fading, forward, case.alarm("not_learning"))
 
 

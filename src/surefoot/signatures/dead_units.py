@@ -86,9 +86,10 @@ def _by_share(series: Mapping[str, Series], facts: Facts) -> Death | None:
 def _by_gradient(series: Mapping[str, Series], facts: Facts) -> Death | None:
     """The layer behind which weights have had no gradient at all since some step.
 
-    A dead layer passes nothing on: its own weights have no gradient, nor have those
-    of the layer after it, which gets zeros only. So the last silent weight is the
-    one after the dead layer.
+    A dead layer passes nothing back: no weight from the input to it has a gradient,
+    nor have those of the layer after it, which gets zeros only. So the last silent
+    weight is the one after the dead layer. (Silence that does not reach the input
+    is a branch that is not used, such as an expert that is never chosen.)
     """
     grads = series.get("grad_norm")
     kinds = [module.kind for module in facts.modules]
@@ -98,7 +99,8 @@ def _by_gradient(series: Mapping[str, Series], facts: Facts) -> Death | None:
         return None
     layers = tuple(name for name in network.weights(facts) if name in grads.layers)
     values = grads.values[:, [grads.layers.index(name) for name in layers]]
-    silent = [i for i in range(len(layers)) if (values[-SILENT_STEPS:, i] == 0).all()]
+    quiet = (values[-SILENT_STEPS:] == 0).all(axis=0)
+    silent = np.flatnonzero(np.logical_and.accumulate(quiet))
     alive_now = bool((grads.values[-1] > 0).any())
     if len(silent) < 2 or not alive_now:
         return None

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from surefoot.signatures.context import JUMPED, around
+from surefoot.signatures.context import JUMPED, SURE_JUMP, around
 from surefoot.signatures.learning import Learning, learning
-from surefoot.signatures.loss_spike import spikes
+from surefoot.signatures.loss_spike import PATIENCE, spikes
 from surefoot.signatures.profile import relative
 from surefoot.signatures.statistics import Array, level
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
@@ -40,8 +40,12 @@ def detect(
     bound = course.start if course.state == "diverged" else half
     context = around(series, onset)
     abrupt = _abrupt(values, place, course)
-    sure = abrupt or _sure(course, context) or _overshoots(series, facts, onset)
-    harmful = sure and facts.stream == "main" and not context["restart"]
+    stays = abrupt and len(values) - place > PATIENCE
+    far = _far(values[:place], course)
+    sure = _sure(course, context) or _overshoots(series, facts, onset)
+    harmful = (
+        (stays or far or sure) and facts.stream == "main" and not context["restart"]
+    )
     return [
         Finding(
             signature="divergence",
@@ -82,7 +86,7 @@ def _abrupt(values: Array, place: int, course: Learning) -> bool:
     before = level(values[max(0, place - 5) : place], course.best)
     after = level(values[place : place + 5], course.best)
     rise = min(course.last - course.best, max(course.gain, course.error))
-    return after - before > 0.5 * rise
+    return bool(after - before > 0.5 * rise)
 
 
 def _sure(course: Learning, context: Mapping[str, float | bool]) -> bool:
@@ -91,10 +95,15 @@ def _sure(course: Learning, context: Mapping[str, float | bool]) -> bool:
     The loss of an agent that learns, or of one of two adversaries, may climb while
     all is well: then nothing jumps, and the loss is not that of a guess.
     """
-    jumped = max(context["lr_ratio"], context["input_ratio"]) > JUMPED
-    far = course.last > course.start + FAR * abs(course.start)
+    jumped = context["lr_ratio"] > JUMPED or context["input_ratio"] > SURE_JUMP
     guess = course.last > 0.95 * course.chance and course.start < 1.1 * course.chance
-    return bool(jumped or far or guess)
+    return bool(jumped or guess)
+
+
+def _far(before: Array, course: Learning) -> bool:
+    """Whether the loss ends far above where it started, and above all it was since."""
+    far = course.last > course.start + FAR * abs(course.start)
+    return bool(far and course.last > np.nanmax(before, initial=-np.inf))
 
 
 def _overshoots(series: Mapping[str, Series], facts: Facts, onset: int) -> bool:

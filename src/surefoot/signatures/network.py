@@ -78,12 +78,32 @@ def output_module(facts: Facts) -> str:
 
 
 def outputs(facts: Facts) -> int:
-    """Number of outputs of the network, from its last bias; 0 if unknown."""
+    """Number of outputs of the network; 0 if unknown.
+
+    The size of the last bias, else that of the last weight over the width before it,
+    which is that of the last bias or gain on the way.
+    """
     last = output_module(facts)
-    for parameter in facts.parameters:
-        if parameter.module == last and parameter.name.endswith("bias"):
+    own = [p for p in facts.parameters if p.module == last]
+    for parameter in own:
+        if parameter.name.endswith("bias"):
             return parameter.size
-    return 0
+    depth = depths(facts)
+    before = [
+        p
+        for p in facts.parameters
+        if own and depth[p.name] < depth[own[0].name] and _is_row(p)
+    ]
+    if not before:
+        return 0
+    width = max(before, key=lambda p: depth[p.name]).size
+    return own[0].size // width if own[0].size % width == 0 else 0
+
+
+def _is_row(parameter: Parameter) -> bool:
+    """Whether a parameter is a bias or the gain of a normalisation."""
+    own = parameter.name.rpartition(".")[2]
+    return "bias" in own or "norm" in parameter.module.lower()
 
 
 def unit(name: str) -> str:
