@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from surefoot.remedies.ledger import Entry, entries, rank, record_verdict
@@ -37,6 +39,14 @@ def test_verdicts_are_read_back_in_order(tmp_path: Path) -> None:
         Entry("dead ReLU", "clip", True, 0.75),
         Entry("dead ReLU", "lower", False, 0.75),
     ]
+
+
+def test_the_verdict_on_a_branch_that_diverged_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "remedies.jsonl"
+    lost = replace(verdict("clip", True), baseline=(float("nan"), float("inf")))
+    record_verdict(path, lost, CAUSE)
+    assert json.loads(path.read_text())["baseline"] == [None, None]
+    assert len(entries(path)) == 1
 
 
 def test_a_line_cut_by_a_crash_is_left_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ class Entry:
 def record_verdict(path: str | Path, verdict: Verdict, diagnosis: Diagnosis) -> None:
     """Append a verdict to the ledger at `path`; the file is made if absent.
 
+    Numbers that are not finite, such as the metric of a branch that diverged, are
+    written as null.
+
     Raises:
         OSError: the file cannot be written.
     """
@@ -33,10 +37,21 @@ def record_verdict(path: str | Path, verdict: Verdict, diagnosis: Diagnosis) -> 
         "cause": diagnosis.cause,
         "layer": diagnosis.layer,
         "remedy": verdict.prescription.remedy,
-        **asdict(verdict),
+        **_finite(asdict(verdict)),
     }
     with Path(path).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False, default=str) + "\n")
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same JSON value with None for each number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return value
 
 
 def entries(path: str | Path) -> list[Entry]:
@@ -62,7 +77,7 @@ def _entry(line: str) -> Entry | None:
             str(told["cause"]),
             str(told["remedy"]),
             bool(told["held"]),
-            float(told["effect"]),
+            math.nan if told["effect"] is None else float(told["effect"]),
         )
     except (ValueError, KeyError, TypeError):
         return None
