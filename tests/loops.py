@@ -8,12 +8,14 @@ after each update (None: watch nothing). It returns everything that training cha
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -360,6 +362,44 @@ def sparse_embedding(start: Start) -> list[Any]:
     return state([model], [sparse], losses)
 
 
+def per_sample(start: Start) -> list[Any]:
+    """Gradients of each row by `torch.func`, set by hand."""
+    seeded()
+    model = nn.Sequential(
+        nn.Flatten(0), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10)
+    )
+    optimizer = _adam(model.parameters())
+    tell = start(model, optimizer)
+    losses = []
+
+    def loss_of(weights: Any, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(functional_call(model, weights, image), label)
+
+    for step in range(STEPS):
+        images, labels = data(step)
+        weights = dict(model.named_parameters())
+        rows, loss = vmap(grad_and_value(loss_of), (None, 0, 0))(
+            weights, images, labels
+        )
+        for name, weight in weights.items():
+            weight.grad = rows[name].detach().mean(0)
+        optimizer.step()
+        tell(loss.detach().mean())
+        losses.append(loss.detach().mean())
+    return state([model], [optimizer], losses)
+
+
+def traced(start: Start) -> list[Any]:
+    """A part of the model is TorchScript."""
+    return plain(start, lambda: nn.Sequential(_script(nn.ReLU()), Cnn()))
+
+
+def _script(module: nn.Module) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(module, torch.ones(2, 1, 8, 8))
+
+
 ALL = (
     cnn,
     gpt_tied,
@@ -375,4 +415,6 @@ ALL = (
     scaler,
     scaler_fused,
     sparse_embedding,
+    per_sample,
+    traced,
 )

@@ -289,7 +289,7 @@ def open_run(folder: str | Path, name: str, about: Mapping[str, Any]) -> Run:
     now = datetime.now(UTC)
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     meta = {"created": now.isoformat(), "versions": versions, **about}
-    run = Run(RecordWriter(run_path(folder, name, now), meta))
+    run = Run(RecordWriter(run_path(Path(folder).absolute(), name, now), meta))
     run.event(Event(0, "start", {"versions": versions, **about}))
     return run
 

@@ -136,9 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     session = Session(
         script=script,
         arguments=options.arguments,
-        folder=Path(options.folder),
+        folder=Path(options.folder).absolute(),
         quiet=options.quiet,
-        report=Path(options.report) if options.report else None,
+        report=Path(options.report).absolute() if options.report else None,
         changes=changes,
     )
     return watched(session)

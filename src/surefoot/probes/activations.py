@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from surefoot.probes.meter import Meter
 from surefoot.probes.sampling import COUNT, channels, sample
+from surefoot.probes.shield import Shield
 from surefoot.probes.silence import VanishingHook
 from surefoot.types import Moment, Reading
 
@@ -65,6 +66,20 @@ class Samples:
     groups: Mapping[str, tuple[torch.Tensor, int]]
 
 
+def in_training_pass() -> bool:
+    """Whether a forward pass with gradients is under way, seen from inside a hook.
+
+    Calls inside backward are the second ones of activation checkpointing; inside
+    a transform of `torch.func` tensors stand for batches of themselves. torch has
+    no public way to ask for either (pinned by tests/loops.py).
+    """
+    return (
+        torch.is_grad_enabled()
+        and torch._C._current_graph_task_id() == -1  # pyright: ignore[reportPrivateUsage]
+        and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    )
+
+
 class Tap:
     """Samples of what the modules of one stream put out, on armed steps.
 
@@ -75,9 +90,12 @@ class Tap:
     kinds in the order of the first pass.
     """
 
-    def __init__(self, named: Mapping[str, nn.Module], meter: Meter) -> None:
+    def __init__(
+        self, named: Mapping[str, nn.Module], meter: Meter, shield: Shield
+    ) -> None:
         self.armed = False
         self.meter = meter
+        self.shield = shield
         self.cost_seconds = 0.0
         self.order: dict[str, str] = {}
         self._matrix: torch.Tensor | None = None
@@ -108,15 +126,8 @@ class Tap:
         self._handles = []
 
     def see(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        """One forward call of an armed step: the first with gradients counts.
-
-        Calls inside backward are the second ones of activation checkpointing.
-        """
-        if (
-            name in self._rows
-            or not torch.is_grad_enabled()
-            or torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
-        ):
+        """One forward call of an armed step: the first with gradients counts."""
+        if name in self._rows or not in_training_pass():
             return
         if isinstance(module, WEIGHTED):
             before = first_tensor(inputs) if self._weighted else None
@@ -158,8 +169,8 @@ class Tap:
         if self._matrix is None or self._matrix.device != tensor.device:
             self._matrix = torch.empty((self._capacity, COUNT), device=tensor.device)
             self._rows.clear()
-        row = self._rows[name] = len(self._rows)
-        sample(tensor, self._matrix[row])
+        sample(tensor, self._matrix[len(self._rows)])
+        self._rows[name] = len(self._rows)
         if rectified and tensor.dim() >= 2:
             dim = 1 if tensor.dim() >= 4 else tensor.dim() - 1
             self._groups[name] = (channels(tensor, dim), tensor.shape[dim])
@@ -176,8 +187,11 @@ class _Hook(VanishingHook):
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         # torch.compile folds the first test away, so a hook costs it no graph break.
         if not torch.compiler.is_compiling() and self._tap.armed:
-            with self._tap.meter:
-                self._tap.see(self._name, module, inputs, output)
+            tap = self._tap
+            with tap.meter:
+                tap.shield.run(
+                    "activations", lambda: tap.see(self._name, module, inputs, output)
+                )
             self._tap.cost_seconds += self._tap.meter.spent
 
 

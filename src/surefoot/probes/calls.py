@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from surefoot.probes.activations import in_training_pass
 from surefoot.probes.meter import Meter
 from surefoot.probes.nonfinite import Call
+from surefoot.probes.shield import Shield
 from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import unwrapped
 
@@ -26,8 +28,11 @@ class Calls:
     stream. Calls without gradients (evaluation) are left out.
     """
 
-    def __init__(self, roots: Iterable[nn.Module], meter: Meter) -> None:
+    def __init__(
+        self, roots: Iterable[nn.Module], meter: Meter, shield: Shield
+    ) -> None:
         self.meter = meter
+        self.shield = shield
         self.latest: deque[Call] = deque(maxlen=MOST_CALLS)
         self._inner = {root: unwrapped(root) for root in roots}
         self._handles = [
@@ -37,8 +42,7 @@ class Calls:
 
     def see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Remember one call."""
-        inside_backward = torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
-        if inside_backward or not torch.is_grad_enabled():
+        if not in_training_pass():
             return
         if kwargs or not all(isinstance(a, torch.Tensor) for a in args):
             args, kwargs = pytree.tree_map_only(torch.Tensor, _free, (args, kwargs))
@@ -80,5 +84,6 @@ class _CallHook(VanishingHook):
     def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        with self._calls.meter:
-            self._calls.see(module, args, kwargs)
+        calls = self._calls
+        with calls.meter:
+            calls.shield.run("model calls", lambda: calls.see(module, args, kwargs))

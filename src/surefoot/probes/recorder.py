@@ -88,8 +88,8 @@ class Recorder:
         self._sink = sink
         self._options = options
         self._caught = caught
-        self._tap = Tap(watched.leaves, self.meter)
-        self._calls = Calls(watched.roots.values(), self.meter)
+        self._tap = Tap(watched.leaves, self.meter, self.shield)
+        self._calls = Calls(watched.roots.values(), self.meter, self.shield)
         self._rings: dict[str, Ring] = {}
         self._rhythms = {p.name: _rhythm(p, options) for p in options.probes}
         self._due: set[str] = set()
@@ -221,8 +221,8 @@ class Recorder:
         self._tap.remove()
         self._calls.remove()
         self.watched = self.find()
-        self._tap = Tap(self.watched.leaves, self.meter)
-        self._calls = Calls(self.watched.roots.values(), self.meter)
+        self._tap = Tap(self.watched.leaves, self.meter, self.shield)
+        self._calls = Calls(self.watched.roots.values(), self.meter, self.shield)
         self._copies = None
         self.on_first_step()
 
@@ -283,7 +283,7 @@ class Recorder:
             and self._rhythms[probe.name].due(self.step)
         }
         if self._wants("activations"):
-            self._tap.arm()
+            self.shield.run("activations", self._tap.arm)
 
     def _record_loss(self, step: int) -> None:
         """Record the mean of the losses that belong to a step."""
