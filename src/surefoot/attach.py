@@ -6,6 +6,7 @@ from the parameters that they hold, losses are caught at `backward`.
 
 from __future__ import annotations
 
+import cmath
 import gc
 import inspect
 import weakref
@@ -104,8 +105,8 @@ class Attachment:
         self._scaled = None
         if self._waiting:
             self.attach()
-        self._losses.append(loss.detach().reshape(()))
-        self._check(loss, user_line(inspect.currentframe()))
+        self._losses.append(loss.detach())
+        self._check(loss)
 
     # --- streams ---------------------------------------------------------------
 
@@ -164,10 +165,11 @@ class Attachment:
             self._last_losses, self._losses = self._losses, []
         return list(self._last_losses)
 
-    def _check(self, loss: torch.Tensor, line: str) -> None:
+    def _check(self, loss: torch.Tensor) -> None:
         """Search for the origin of a non-finite loss while its graph is whole."""
-        if loss.device.type != "cpu" or self.run is None or torch.isfinite(loss):
+        if not loss.is_cpu or self.run is None or cmath.isfinite(loss.item()):
             return
+        line = user_line(inspect.currentframe())
         for recorder in self.run.streams.values():
             recorder.search_loss(loss, line)
 
