@@ -9,16 +9,18 @@ import numpy as np
 import torch
 
 from surefoot.probes.activations import first_tensor
-from surefoot.probes.sampling import COUNT, sampled
+from surefoot.probes.sampling import RUN_LENGTH, sampled
 from surefoot.types import RUN, Moment, Reading, Series
 
 SAMPLE = "input_sample"
 """Samples on their way to the flush; statistics of them are recorded, not they."""
-_ELEMENTS = tuple(str(i) for i in range(COUNT))
+_RUNS = 64
+"""Inputs are sampled at every step, so with fewer elements than activations."""
+_ELEMENTS = tuple(str(i) for i in range(_RUNS * RUN_LENGTH))
 
 
 def inputs(moment: Moment) -> list[Reading]:
-    """Rows of the batch and a sample of its inputs, about 4,096 elements.
+    """Rows of the batch and a sample of its inputs, 512 elements.
 
     `moment.batch` is what the model was called with. Integer inputs (tokens) have
     a batch size only. The statistics of the samples are taken together at the next
@@ -30,7 +32,7 @@ def inputs(moment: Moment) -> list[Reading]:
     readings = [Reading(moment.step, "batch_size", RUN, (float(parts[0].shape[0]),))]
     seen = first_tensor(parts[0])
     if seen is not None:
-        row = sampled(seen).float()
+        row = sampled(seen, _RUNS).float()
         readings.append(Reading(moment.step, SAMPLE, _ELEMENTS, row))
     return readings
 
@@ -38,7 +40,7 @@ def inputs(moment: Moment) -> list[Reading]:
 def finished(series: Series) -> list[Series]:
     """What is recorded of a block: samples become statistics, the rest stays.
 
-    A block of samples has shape `[n, 4096]`; mean, deviation and largest magnitude
+    A block of samples has shape `[n, 512]`; mean, deviation and largest magnitude
     of each row come out as three series of one layer.
     """
     if series.quantity != SAMPLE:

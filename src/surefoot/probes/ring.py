@@ -9,7 +9,7 @@ import torch
 
 from surefoot.types import Floats, Reading, Series
 
-_NARROW = 512
+_NARROW = 256
 """Rows up to here are cheaper as numbers than as arrays; wide ones are the probe's
 own and are not copied."""
 

@@ -30,15 +30,15 @@ def dense(tensor: torch.Tensor) -> bool:
 
 
 @lru_cache(maxsize=256)
-def places(numel: int, device: torch.device) -> torch.Tensor:
-    """Places of the sampled elements among `numel`, shape `[4096]`, ascending.
+def places(numel: int, device: torch.device, runs: int = RUNS) -> torch.Tensor:
+    """Places of the sampled elements among `numel`, shape `[8 * runs]`, ascending.
 
     Fewer elements than that are repeated until the sample is full.
     """
-    if numel < COUNT:
-        return torch.arange(COUNT, device=device) % numel
-    part = numel / RUNS
-    run = np.arange(RUNS)
+    if numel < runs * RUN_LENGTH:
+        return torch.arange(runs * RUN_LENGTH, device=device) % numel
+    part = numel / runs
+    run = np.arange(runs)
     starts = run * part + (run * _GOLDEN % 1) * (part - RUN_LENGTH)
     index = starts.astype(np.int64)[:, None] + np.arange(RUN_LENGTH)
     return torch.from_numpy(index.reshape(-1)).to(device)
@@ -52,11 +52,11 @@ def sample(tensor: torch.Tensor, into: torch.Tensor) -> None:
     into.copy_(sampled(tensor))
 
 
-def sampled(tensor: torch.Tensor) -> torch.Tensor:
-    """The sample as a tensor of its own, shape `[COUNT]`, of the same dtype."""
+def sampled(tensor: torch.Tensor, runs: int = RUNS) -> torch.Tensor:
+    """The sample as a tensor of its own, shape `[8 * runs]`, of the same dtype."""
     numel = tensor.numel()
-    index = places(numel, tensor.device)
-    if not (tensor.is_contiguous() or dense(tensor)):
+    index = places(numel, tensor.device, runs)
+    if tensor.is_contiguous() or not dense(tensor):
         return torch.take(tensor, index)
     # In the order of storage, whatever the memory format: nothing is copied but
     # the sample.

@@ -14,9 +14,9 @@ from surefoot.record import liveness
 from surefoot.record.rows import encoded
 from surefoot.record.store import Entry, Meta, Store, StoreError
 
-COMMIT_SECONDS = 0.5
+COMMIT_SECONDS = 0.25
 """Time between commits: a killed process loses at most this much, plus what was not
-handed over yet; half of the one second that is promised."""
+handed over yet; a quarter of the one second that is promised."""
 
 QUEUE_BYTES = 64 * 2**20
 """Readings held in memory while the disk is slow or full; what comes after is
