@@ -265,8 +265,3 @@ def _check_reading(
             f"{where}: layers {series.layers} for an axis of kind {axis!r}; expected "
             f"some of {expected}",
         )
-
-
-def _fail(name: str, error: str) -> None:
-    """A sample that could not be taken fails the check."""
-    raise AssertionError(f"{name}: {error}")
