@@ -2,8 +2,8 @@
 
 Each tool has a process of its own, with its own copy of the model; the processes
 take turns in random order, a block of steps each. The cost that counts is the CPU
-time that the training thread spends inside the tool, as a share of the same thread's
-other CPU time: on a shared machine a difference of 1 % between wall times is noise.
+time that the training thread spends inside the tool, as a share of a step that nobody
+watches: on a shared machine a difference of 1 % between wall times is noise.
 """
 
 from __future__ import annotations
@@ -179,17 +179,19 @@ def _block(name: str, workers: dict[str, Worker], block: int, costs: Costs) -> N
 # --- from costs to a table ------------------------------------------------------
 
 
-def share(blocks: Sequence[Cost]) -> float:
-    """CPU time inside the tool in % of the training thread's other CPU time."""
+def share(blocks: Sequence[Cost], step_seconds: float) -> float:
+    """CPU time inside the tool in % of a bare step's."""
     own = sum(block["own"] for block in blocks)
-    return 100 * own / (sum(block["thread"] for block in blocks) - own)
+    return 100 * own / sum(block["steps"] for block in blocks) / step_seconds
 
 
-def interval(blocks: Sequence[Cost], draws: int = 1000) -> tuple[float, float]:
+def interval(
+    blocks: Sequence[Cost], step_seconds: float, draws: int = 1000
+) -> tuple[float, float]:
     """5 and 95 % of the share under a bootstrap over blocks."""
-    random_blocks = random.Random(0)
+    drawn = random.Random(0)
     found = sorted(
-        share(random_blocks.choices(blocks, k=len(blocks))) for _ in range(draws)
+        share(drawn.choices(blocks, k=len(blocks)), step_seconds) for _ in range(draws)
     )
     return found[draws // 20], found[-draws // 20]
 
@@ -222,10 +224,11 @@ def _row(
     name: str, blocks: Mapping[str, list[Cost]], bare: Sequence[Cost]
 ) -> list[str]:
     own = blocks[name]
-    low, high = interval(own)
+    step = _step_seconds(bare, "thread")
+    low, high = interval(own, step)
     return [
         variants.ALL[name].title,
-        f"{share(own):.2f}",
+        f"{share(own, step):.2f}",
         f"{low:.2f}-{high:.2f}",
         f"{1e6 * sum(b['own'] for b in own) / sum(b['steps'] for b in own):,.0f}",
         f"{100 * ratio(own, bare, 'thread') - 100:+.1f} %",
@@ -237,16 +240,18 @@ def _row(
 def _verdicts(costs: Costs) -> list[str]:
     """Surefoot's figures beside their targets, and what it says of itself."""
     lines: list[str] = []
+    step = _step_seconds(costs.blocks[BARE], "thread")
     for name, target in TARGETS.items():
         own = costs.blocks.get(name)
         if not own:
             continue
         title = variants.ALL[name].title
-        lines.append(f"{title}: {measured(share(own), target, '%')}")
+        lines.append(f"{title}: {measured(share(own, step), target, '%')}")
         if variants.ALL[name].warm_up > 20:
             warm = costs.warm_up[name]
+            first = share([warm], step)
             lines.append(
-                f"  its first {warm['steps']} steps (burn-in): {share([warm]):.2f} %"
+                f"  its first {warm['steps']} steps (burn-in): {first:.2f} %"
             )
         told = [100 * block["own share"] for block in own if "own share" in block]
         if told:
