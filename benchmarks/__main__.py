@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks import diagnosis, overhead, storage, variants
+from benchmarks.variants import BARE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,15 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print(storage.report(2_000 if quick else 10_000), flush=True)
     print(diagnosis.report(), flush=True)
-    names = variants.QUICK if quick else variants.FULL
-    for workload, (rounds, block) in (QUICK if quick else FULL).items():
+    for workload, (names, rounds, block) in (QUICK if quick else FULL).items():
         costs = overhead.measure(workload, names, rounds=rounds, block=block)
         print(overhead.report(costs), flush=True)
 
 
-QUICK = {"cnn": (4, 20), "gpt": (2, 8)}
-FULL = {"cnn": (12, 20), "gpt": (12, 10)}
-"""Rounds, and steps a block, of each workload."""
+QUICK = {
+    "cnn": ((BARE, "surefoot-quick", "surefoot-fixed"), 4, 20),
+    "gpt": ((BARE, "surefoot-quick"), 2, 10),
+}
+_ROWS = tuple(name for name in variants.ALL if name != "surefoot-quick")
+FULL = {"cnn": (_ROWS, 12, 20), "gpt": (_ROWS, 12, 10)}
+"""Rows, rounds, and steps a block, of each workload."""
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def _started(workload: str, name: str, folder: Path, costs: Costs) -> Worker | N
         costs.about = worker.about
         costs.warm_up[name] = _warmed_up(worker, variant)
     except ToolError as error:
-        costs.failed[name] = str(error)
+        _note(name, error, costs)
         return None
     costs.blocks[name] = []
     return worker
@@ -172,8 +172,15 @@ def _block(name: str, workers: dict[str, Worker], block: int, costs: Costs) -> N
     try:
         costs.blocks[name].append(workers[name].steps(block))
     except ToolError as error:
-        costs.failed[name] = str(error)
+        _note(name, error, costs)
         del workers[name]
+
+
+def _note(name: str, error: ToolError, costs: Costs) -> None:
+    """A peer that fails is a row of the table; a failure of ours is one."""
+    if not variants.ALL[name].needs:
+        raise error
+    costs.failed[name] = str(error)
 
 
 # --- from costs to a table ------------------------------------------------------
@@ -208,7 +215,8 @@ def report(costs: Costs) -> str:
     step = {what: 1e3 * _step_seconds(bare, what) for what in ("thread", "wall")}
     title = f"{costs.about} (bare step: {step['thread']:.0f} ms of CPU on the training "
     title += f"thread, {step['wall']:.0f} ms wall)"
-    rows = [_row(name, costs.blocks, bare) for name in costs.blocks if name != BARE]
+    shown = [name for name in costs.blocks if name not in (BARE, *costs.failed)]
+    rows = [_row(name, costs.blocks, bare) for name in shown]
     failed = [
         [variants.ALL[name].title, "failed", "", "", "", "", why]
         for name, why in costs.failed.items()
@@ -250,9 +258,7 @@ def _verdicts(costs: Costs) -> list[str]:
         if variants.ALL[name].warm_up > 20:
             warm = costs.warm_up[name]
             first = share([warm], step)
-            lines.append(
-                f"  its first {warm['steps']} steps (burn-in): {first:.2f} %"
-            )
+            lines.append(f"  its first {warm['steps']} steps (burn-in): {first:.2f} %")
         told = [100 * block["own share"] for block in own if "own share" in block]
         if told:
             lines.append(f"  by its own meter: {sum(told) / len(told):.2f} %")

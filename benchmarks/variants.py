@@ -184,5 +184,3 @@ ALL: dict[str, Variant] = {
     "pulsegrad": Variant("pulsegrad (defaults)", pulsegrad, "pulsegrad"),
     "torchmortem": Variant("torchmortem (defaults)", torchmortem, "torchmortem"),
 }
-QUICK = ("bare", "surefoot-quick", "surefoot-fixed")
-FULL = tuple(name for name in ALL if name != "surefoot-quick")
