@@ -218,10 +218,10 @@ def report(costs: Costs) -> str:
     shown = [name for name in costs.blocks if name not in (BARE, *costs.failed)]
     rows = [_row(name, costs.blocks, bare) for name in shown]
     failed = [
-        [variants.ALL[name].title, "failed", "", "", "", "", why]
+        f"{variants.ALL[name].title}: not measured: {why}"
         for name, why in costs.failed.items()
     ]
-    return "\n".join([table(title, HEAD, [*rows, *failed]), "", *_verdicts(costs)])
+    return "\n".join([table(title, HEAD, rows), "", *_verdicts(costs), *failed])
 
 
 def _step_seconds(blocks: Sequence[Cost], what: str) -> float:
