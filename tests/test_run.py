@@ -198,3 +198,28 @@ def test_public_names_are_there() -> None:
         assert getattr(surefoot, name) is not None
     with pytest.raises(AttributeError, match="has no name 'wach'"):
         surefoot.wach  # noqa: B018
+
+
+@pytest.mark.parametrize("every", [1, 300, 1000])
+def test_a_bad_batch_is_no_high_rate_whatever_was_sampled(
+    every: int, tmp_path: Any
+) -> None:
+    """Long updates that begin with an input out of range are victims of it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    truth = nn.Linear(16, 4)
+    options = surefoot.Options(every=every, budget=None)
+    with surefoot.watch(model, optimizer, folder=tmp_path, options=options) as run:
+        for step in range(600):
+            x = torch.randn(64, 16, generator=torch.Generator().manual_seed(step))
+            y = truth(x).argmax(1)
+            if step == 300:
+                x, y = x * 1000, y.roll(1)
+            loss = functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            run.step(loss)
+        [first, *_] = run.diagnose()
+    assert (first.cause, first.onset) == ("bad batch", 300)

@@ -61,7 +61,10 @@ def lr_too_high(case: Case) -> Account | None:
         return account(0.95, *told, layer="run")
     if updates is not None:
         first = all(updates.onset <= victim.onset for victim in victims)
-        confidence = 0.93 if first and _sound_start(case) else 0.5
+        # Long updates that begin with an input out of range are its victims too.
+        after = all(updates.onset >= one.onset for one in hurt) and bool(hurt)
+        follows = after and case.ratio("input_ratio") > JUMPED
+        confidence = 0.93 if first and _sound_start(case) and not follows else 0.5
         return account(confidence, *told, layer="run")
     if grown is not None:
         return account(0.6, *hurt, grown, layer="run")
