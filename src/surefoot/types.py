@@ -104,10 +104,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module without children, as the recorder saw it: `kind` is its class name."""
+    """A module without children, as the recorder saw it: `kind` is its class name.
+
+    `settings` holds the numbers that matter to training: p of a dropout; eps,
+    momentum, affine and track (1 or 0) of a normalisation.
+    """
 
     name: str
     kind: str
+    settings: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,8 @@ class Parameter:
     size: int
     held: bool = True
     trainable: bool = True
+    shape: tuple[int, ...] = ()
+    """Empty in records from before it was kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def facts_in(stream: str, body: Any) -> Facts:
         options=dict(_object(told.get("options"))),
         parameters=tuple(_parameter(one) for one in _objects(told, "parameters")),
         modules=tuple(
-            Module(_text(one, "name"), _text(one, "kind"))
+            Module(_text(one, "name"), _text(one, "kind"), _numbers(one, "settings"))
             for one in _objects(told, "modules")
         ),
         unseen=tuple(str(one) for one in _list(told, "unseen")),
@@ -40,6 +40,7 @@ def _parameter(told: Mapping[str, Any]) -> Parameter:
         size=int(size) if isinstance(size, int | float) else 0,
         held=bool(told.get("held", True)),
         trainable=bool(told.get("trainable", True)),
+        shape=tuple(int(n) for n in _list(told, "shape") if isinstance(n, int | float)),
     )
 
 
@@ -54,6 +55,11 @@ def _object(value: Any) -> Mapping[str, Any]:
 def _list(told: Mapping[str, Any], key: str) -> list[Any]:
     value = told.get(key)
     return cast(list[Any], value) if isinstance(value, list) else []
+
+
+def _numbers(told: Mapping[str, Any], key: str) -> dict[str, float]:
+    held = _object(told.get(key))
+    return {k: float(v) for k, v in held.items() if isinstance(v, int | float)}
 
 
 def _text(told: Mapping[str, Any], key: str) -> str:
