@@ -47,7 +47,15 @@ def test_parameters_that_nobody_holds_are_found() -> None:
     loss = F.cross_entropy(hidden(model(X)), Y)
     known = dict(model.named_parameters())
     assert wiring(loss, known).loose == ((3,), (3, 3))
-    assert wiring(loss, known, hidden.parameters()).loose == ()
+    optimizer = torch.optim.SGD(hidden.parameters(), lr=0.1)
+    assert wiring(loss, known).loose == (), "held by another optimizer"
+    del optimizer
+
+
+def test_an_input_that_asks_for_a_gradient_is_no_parameter() -> None:
+    model = net()
+    loss = F.cross_entropy(model(X.clone().requires_grad_()), Y)
+    assert wiring(loss, dict(model.named_parameters())).loose == ()
 
 
 def test_a_cut_graph_leaves_parameters_unreached() -> None:

@@ -6,13 +6,15 @@ loss that a user tells after the update is early enough.
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 LONGEST_HEAD = 16
 MOST_HEADS = 8
@@ -42,9 +44,9 @@ class Wiring:
 
     `heads` are paths of operations from the loss to the last weighted operation, such
     as ("NllLoss", "LogSoftmax", "Softmax", "Addmm"), shaping left out. `loose` are
-    shapes of leaf tensors that the loss reaches, that ask for a gradient, and that
-    neither the model nor an optimizer knows. `unreached` are known parameters that
-    the loss does not depend on. `whole` says that the graph was seen to its end.
+    shapes of `nn.Parameter`s that the loss reaches and that neither the model nor any
+    optimizer holds. `unreached` are known parameters that the loss does not depend
+    on. `whole` says that the graph was seen to its end.
     """
 
     heads: tuple[tuple[str, ...], ...] = ()
@@ -53,13 +55,11 @@ class Wiring:
     whole: bool = True
 
 
-def wiring(
-    loss: torch.Tensor, known: Mapping[str, torch.Tensor], also: Iterable[Any] = ()
-) -> Wiring:
-    """The wiring of one loss.
+def wiring(loss: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Wiring:
+    """The wiring of one loss; `known` are the trainable parameters by name.
 
-    `known` are the trainable parameters by name; `also` holds further tensors that
-    are nobody's mistake, such as those of other optimizers.
+    Parameters that some other optimizer of the process holds are nobody's mistake:
+    the loss of a generator passes through its critic.
 
     >>> weight = torch.ones(3, 3, requires_grad=True)
     >>> output = (torch.ones(2, 3) @ weight).softmax(-1)
@@ -71,8 +71,13 @@ def wiring(
         return Wiring(unreached=tuple(known))
     leaves, whole = _leaves(loss.grad_fn)
     names = {id(tensor): name for name, tensor in known.items()}
-    expected = names.keys() | {id(tensor) for tensor in also}
-    loose = [leaf for leaf in leaves.values() if id(leaf) not in expected]
+    loose = _held_by_nobody(
+        [
+            leaf
+            for key, leaf in leaves.items()
+            if key not in names and isinstance(leaf, nn.Parameter)
+        ]
+    )
     unreached = [name for key, name in names.items() if key not in leaves]
     return Wiring(
         heads=_heads(loss.grad_fn),
@@ -80,6 +85,19 @@ def wiring(
         unreached=tuple(unreached) if whole else (),
         whole=whole,
     )
+
+
+def _held_by_nobody(leaves: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Those that no optimizer of this process holds; looks for them only if need be."""
+    if not leaves:
+        return []
+    held: set[int] = set()
+    for one in gc.get_objects():
+        # Not isinstance: it would run the code of lazy proxies.
+        if issubclass(type(one), torch.optim.Optimizer):
+            groups = getattr(one, "param_groups", ())
+            held.update(id(weight) for group in groups for weight in group["params"])
+    return [leaf for leaf in leaves if id(leaf) not in held]
 
 
 def operation(node: Any) -> str:
