@@ -29,6 +29,7 @@ ORDER = (
     "run",
     "autopilot",
     "experiments",
+    "zoo",
     "attach",
     "progress",
     "script",
@@ -220,14 +221,14 @@ TOUCHES = {
     ("probes/sampling.py", "copy_"): "rows of its own matrix",
 }
 """All that looks like a write to a live run outside autopilot/, and why it is none.
-testing/ trains tiny models of its own."""
+testing/ and zoo/ train models of their own."""
 
 
 def test_only_the_autopilot_writes_to_a_live_run() -> None:
     found = {
         (source.where, name)
         for source in SOURCES
-        if source.unit not in (*TORCH_FREE, "autopilot", "testing")
+        if source.unit not in (*TORCH_FREE, "autopilot", "testing", "zoo")
         for name in _reaches(source)
     }
     assert found == set(TOUCHES)

@@ -1,0 +1,1 @@
+"""A zoo of planted faults and healthy twins: a scenario comes in, a score goes out."""
