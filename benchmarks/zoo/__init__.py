@@ -1,0 +1,1 @@
+"""The zoo's full benchmark: scenarios come in, tables go out."""

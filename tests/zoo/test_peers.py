@@ -1,0 +1,113 @@
+"""The rule by which all tools are counted, on alarms that are written by hand."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.zoo.peers import catalogue
+from benchmarks.zoo.peers.alarm import Alarm
+from benchmarks.zoo.peers.count import Outcome, Planted, outcome, same_layer
+from benchmarks.zoo.peers.rules import SPIKE, Lightning, SixSigma
+from benchmarks.zoo.peers.words import ACCEPTABLE, WORDS
+
+from surefoot.diagnosis import causes
+
+RULES = {"jump": ("loss spike",), "long": ("update too large",), "odd": ("imbalance",)}
+HIGH = Planted(("learning rate too high",), onset=100, layers=("net.2",))
+
+
+def test_an_alarm_with_an_acceptable_name_is_a_hit_but_not_the_root() -> None:
+    found = outcome([Alarm(103, "jump")], HIGH, RULES)
+    assert found == Outcome(alarmed=True, hit=True, root=False, layer=False, lag=3)
+
+
+def test_the_root_and_the_layer_are_found_by_name() -> None:
+    alarms = [Alarm(101, "jump"), Alarm(102, "long", "net.2.weight")]
+    found = outcome(alarms, HIGH, RULES)
+    assert found == Outcome(alarmed=True, hit=True, root=True, layer=True, lag=1)
+
+
+def test_the_first_layer_that_is_named_counts() -> None:
+    alarms = [Alarm(101, "long", "net.0"), Alarm(102, "long", "net.2")]
+    assert outcome(alarms, HIGH, RULES).layer is False
+
+
+def test_an_alarm_before_the_onset_is_no_hit() -> None:
+    found = outcome([Alarm(99, "long")], HIGH, RULES)
+    assert found.wrong
+    assert not found.hit
+    assert found.lag is None
+
+
+def test_an_alarm_that_speaks_of_something_else_is_wrong() -> None:
+    assert outcome([Alarm(120, "odd")], HIGH, RULES).wrong
+    assert outcome([Alarm(120, "unheard of")], HIGH, RULES).wrong
+
+
+def test_silence_is_a_miss_and_not_wrong() -> None:
+    found = outcome([], HIGH, RULES)
+    assert not found.hit
+    assert not found.wrong
+
+
+def test_any_alarm_on_a_healthy_run_is_false() -> None:
+    assert outcome([Alarm(0, "odd")], Planted(), RULES).alarmed
+    assert not outcome([], Planted(), RULES).alarmed
+
+
+def test_a_cause_is_a_name_for_itself() -> None:
+    found = outcome([Alarm(100, "learning rate too high")], HIGH, {})
+    assert found.root
+
+
+@pytest.mark.parametrize(
+    ("named", "guilty", "same"),
+    [
+        ("net.0.weight", "net.0", True),
+        ("net.0", "net.0.bias", True),
+        ("lstm.weight_ih_l0", "lstm", True),
+        ("net.1", "net.10", False),
+        ("net", "net.0", False),
+        ("", "net.0", False),
+    ],
+)
+def test_a_layer_is_its_module_or_a_parameter(
+    named: str, guilty: str, same: bool
+) -> None:
+    assert same_layer(named, guilty) is same
+
+
+def test_all_rules_of_all_peers_are_told_in_known_words() -> None:
+    used = {
+        word
+        for peer in catalogue.ALL
+        for words in peer.words.values()
+        for word in words
+    }
+    assert used <= WORDS.keys()
+
+
+def test_what_is_acceptable_is_told_in_known_words() -> None:
+    used = set().union(*(one.hit for one in ACCEPTABLE.values()))
+    assert used <= WORDS.keys()
+
+
+def test_every_cause_that_we_name_says_what_is_acceptable() -> None:
+    named = {cause.name for cause in causes.ALL} - {"unknown"}
+    assert named <= ACCEPTABLE.keys()
+
+
+def _spoken(watcher: Lightning | SixSigma, losses: list[float]) -> list[Alarm]:
+    for step, loss in enumerate(losses):
+        watcher.after_update(step, loss, None)
+    return watcher.alarms
+
+
+def test_the_spike_rule_wants_thrice_the_mean(tmp_path) -> None:
+    assert _spoken(Lightning(tmp_path), [1.0] * 10 + [3.1]) == [Alarm(10, SPIKE)]
+    assert not _spoken(Lightning(tmp_path), [1.0] * 10 + [2.9])
+
+
+def test_the_six_sigma_rule_measures_by_the_losses_before(tmp_path) -> None:
+    steady = [1.0, 1.1] * 20
+    assert _spoken(SixSigma(tmp_path), [*steady, 1.5]) == [Alarm(40, SPIKE)]
+    assert not _spoken(SixSigma(tmp_path), [*steady, 1.3])
