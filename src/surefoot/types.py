@@ -33,7 +33,9 @@ class Moment:
     `weights[i]` and `grads[i]` belong to parameter `names[i]`; `grads[i]` is None
     where backward produced none. `before` holds copies of the weights from before
     the update on the steps that a probe asked for them, `activations` samples of
-    what the modules put out, `batch` what the model was called with.
+    what the modules put out, `batch` what the model was called with. `seen` holds
+    what else was prepared because a probe that is due asked for it, by the name of
+    the need.
     """
 
     step: int
@@ -45,6 +47,7 @@ class Moment:
     before: Sequence[torch.Tensor] | None = None
     activations: Any = None
     batch: Any = None
+    seen: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,8 @@ class Diagnosis:
     confirmed: bool = True
     """False when a single signal speaks for the cause."""
     stream: str = "main"
+    phase: str = ""
+    """When it began: "early", "middle" or "late" in the run so far; "" if unknown."""
 
 
 @dataclass(frozen=True, slots=True)

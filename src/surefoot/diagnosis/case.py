@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from surefoot.signatures import network
 from surefoot.types import Event, Facts, Finding
 
 SATURATING = ("Sigmoid", "Tanh", "Softsign", "Hardtanh", "Hardsigmoid", "LogSigmoid")
 RECTIFIED = ("ReLU", "ReLU6")
 ALARMS = ("warning", "critical")
+GREW = 100.0
+"""Growth of the gradient before a non-finite value that makes it a victim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that was found in one stream, and what is known about it."""
+    """All that was found in one stream, and what is known about it.
+
+    `traits` are numbers about the whole run, see `signatures.traits`.
+    """
 
     findings: tuple[Finding, ...]
     facts: Facts
     events: Sequence[Event] = ()
+    traits: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def alarm(self, signature: str, kind: str = "") -> Finding | None:
         """The first finding of a signature that is bad enough for an alarm."""
@@ -46,6 +53,44 @@ class Case:
     def normalised(self) -> bool:
         """Whether the network has normalisation layers."""
         return any("Norm" in module.kind for module in self.facts.modules)
+
+    @property
+    def grew(self) -> bool:
+        """Whether the gradient was growing when something became non-finite."""
+        found = self.alarm("nonfinite")
+        return found is not None and float(found.detail.get("growth", 1.0)) > GREW
+
+    @property
+    def sound_start(self) -> bool:
+        """Whether the signal kept its size at the start: the init is not to blame."""
+        fading = self.alarm("vanishing_gradients")
+        at_start = fading is not None and fading.onset == 0
+        return self.alarm("activation_scale") is None and not at_start
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the optimizer divides by the size of past gradients."""
+        return "betas" in self.facts.options or "Adam" in self.facts.optimizer
+
+    @property
+    def attends(self) -> bool:
+        """Whether the network is a transformer, by the names of its parts."""
+        return network.attends(self.facts)
+
+    @property
+    def warmed_up(self) -> bool:
+        """Whether the learning rate rose at the start."""
+        return self.traits.get("warm_up", 0.0) > 0
+
+    @property
+    def inputs_seen(self) -> bool:
+        """Whether the inputs are numbers whose size was recorded, not tokens."""
+        return self.traits.get("inputs_seen", 0.0) > 0
+
+    @property
+    def post_normalised(self) -> bool:
+        """Whether each block of a transformer ends with its normalisation."""
+        return self.attends and network.post_normalised(self.facts)
 
     def _first(
         self, signature: str, kind: str, severities: Sequence[str]
@@ -81,3 +126,19 @@ def account(
     by_id = {id(f): f for f in findings if f is not None}
     kept = tuple(by_id[i] for i in held)
     return Account(confidence, kept, layer, onset, confirmed)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a run does badly.
+
+    `about` says in two sentences what it is, `told_apart` how it is told from its
+    look-alikes, `remedies` names what helps (see `remedies.prescribe.ALL`), likeliest
+    first, and `weigh` says what speaks for it in a given case.
+    """
+
+    name: str
+    about: str
+    told_apart: str
+    remedies: tuple[str, ...]
+    weigh: Callable[[Case], Account | None]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from surefoot.diagnosis.diagnose import diagnose
 from surefoot.record.reader import RecordReader
+from surefoot.signatures.across import across
 from surefoot.signatures.detect import detect
-from surefoot.types import Diagnosis, Facts
+from surefoot.signatures.streams import Stream
+from surefoot.signatures.traits import traits
+from surefoot.types import Diagnosis, Facts, Finding
 
 
 def examine(reader: RecordReader) -> list[Diagnosis]:
@@ -16,13 +21,36 @@ def examine(reader: RecordReader) -> list[Diagnosis]:
     Raises:
         RecordError: the record cannot be read.
     """
-    found: list[Diagnosis] = []
+    return judge(streams(reader))[1]
+
+
+def streams(reader: RecordReader) -> dict[str, Stream]:
+    """All that was recorded, stream by stream.
+
+    Raises:
+        RecordError: the record cannot be read.
+    """
     facts = reader.facts()
-    for stream in reader.streams():
-        own = facts.get(stream, Facts(stream=stream))
-        events = reader.events(stream=stream)
-        series = {
-            name: reader.series(name, stream) for name in reader.quantities(stream)
-        }
-        found += diagnose(detect(series, own, events), own, events)
-    return sorted(found, key=lambda one: -one.confidence)
+    return {
+        stream: Stream(
+            facts.get(stream, Facts(stream=stream)),
+            {name: reader.series(name, stream) for name in reader.quantities(stream)},
+            reader.events(stream=stream),
+        )
+        for stream in reader.streams()
+    }
+
+
+def judge(
+    recorded: Mapping[str, Stream],
+) -> tuple[list[Finding], list[Diagnosis]]:
+    """Findings and diagnoses of all streams, each in order of weight."""
+    between = across(recorded)
+    findings: list[Finding] = []
+    diagnoses: list[Diagnosis] = []
+    for name, one in recorded.items():
+        own = [found for found in between if found.stream == name]
+        own += detect(one.series, one.facts, one.events)
+        findings += own
+        diagnoses += diagnose(own, one.facts, one.events, traits=traits(one.series))
+    return findings, sorted(diagnoses, key=lambda one: -one.confidence)

@@ -27,3 +27,30 @@ def zero_gradients(findings: Sequence[Finding], facts: Facts) -> Prescription:
         source="torch.optim: backward adds to the gradients that are there",
         advice="Call optimizer.zero_grad() once for each update, before backward.",
     )
+
+
+def smaller_epsilon(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """An epsilon far below the gradients, as it is meant."""
+    return Prescription(
+        remedy="lower epsilon",
+        changes=(Change("eps", "set", 1e-8),),
+        expect="updates of about the learning rate in every weight",
+        source="Kingma & Ba 2015, arXiv:1412.6980; Wortsman et al. 2023",
+        advice="Set eps to 1e-8, and lower for large models with tiny gradients.",
+    )
+
+
+def less_regularisation(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """Weight decay a tenth of what it is; dropout is for a person to change."""
+    decay = float(facts.options.get("weight_decay") or 0.0)
+    dropped = any("Dropout" in f.detail.get("kind", "") for f in findings)
+    changes = () if dropped else (Change("weight_decay", "set", 0.1 * decay),)
+    return Prescription(
+        remedy="regularise less",
+        changes=changes,
+        expect="the training loss falls below where it stood",
+        source="Krogh & Hertz 1992; Srivastava et al. 2014",
+        advice="Lower the dropout to 0.5 or less."
+        if dropped
+        else f"Lower weight_decay from {decay:g} to {0.1 * decay:g}.",
+    )

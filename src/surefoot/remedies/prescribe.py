@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from surefoot.remedies import (
+    advice,
     clipping,
     data,
     initialization,
@@ -36,6 +37,9 @@ ALL: Mapping[str, Remedy] = {
     "check wiring": data.check_wiring,
     "zero gradients": optimizer.zero_gradients,
     "shorter memory": optimizer.shorter_memory,
+    "smaller epsilon": optimizer.smaller_epsilon,
+    "less regularisation": optimizer.less_regularisation,
+    **advice.ALL,
 }
 
 

@@ -106,6 +106,28 @@ def _is_row(parameter: Parameter) -> bool:
     return "bias" in own or "norm" in parameter.module.lower()
 
 
+def attends(facts: Facts) -> bool:
+    """Whether the network is a transformer, by the names of its parts."""
+    names = [f"{module.name} {module.kind}" for module in facts.modules]
+    names += [parameter.name for parameter in facts.parameters]
+    return any("attention" in n.lower() or "attn" in n.lower() for n in names)
+
+
+def post_normalised(facts: Facts) -> bool:
+    """Whether the repeated blocks of a network end with a normalisation.
+
+    A block is what shares a name up to its first number, such as "blocks.0".
+    """
+    blocks: dict[str, list[str]] = {}
+    for module in facts.modules:
+        parts = module.name.split(".")
+        place = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+        if place is not None and len(parts) > place + 1:
+            blocks.setdefault(".".join(parts[: place + 1]), []).append(module.kind)
+    ends = [kinds[-1] for kinds in blocks.values() if "Norm" not in kinds[0]]
+    return len(ends) > 1 and all("Norm" in kind for kind in ends)
+
+
 def unit(name: str) -> str:
     """The module that a layer name of the activation quantities belongs to."""
     return name.removesuffix(" (input)")

@@ -1,0 +1,83 @@
+"""Class imbalance: rare classes are not learnt, because common ones drown them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
+
+RARE = 0.2
+FEWEST = 12.0
+RECALL = 0.5
+COMMON_RECALL = 0.7
+LAST = 2
+SOURCE = (
+    "share of its examples that is recognised, rare classes against common ones in "
+    "the same batches of the second half (He & Garcia 2009; benchmarks/zoo)"
+)
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding if rare classes are recognised half as often as common ones."""
+    shares, right = series["target_share"], series["target_right"]
+    steps, at_shares, at_right = np.intersect1d(
+        shares.steps, right.steps, assume_unique=True, return_indices=True
+    )
+    if steps.size < 6 or shares.layers != right.layers:
+        return []
+    whole = np.nan_to_num(shares.values[at_shares].astype(np.float64))
+    half = steps.size // LAST
+    share = whole.mean(axis=0)
+    rare = (share > 0) & (share < RARE / share.size) | (
+        (share > 0) & (share < RARE * share.max())
+    )
+    common = share >= 0.5 * share.max()
+    rows = _rows(series)
+    seen = whole[half:].sum(axis=0) * rows
+    known = np.nan_to_num(right.values[at_right][half:].astype(np.float64))
+    hits = known.sum(axis=0) * rows
+    if not rare.any() or seen[rare].sum() < FEWEST:
+        return []
+    low, high = _recall(hits, seen, rare), _recall(hits, seen, common)
+    if high < COMMON_RECALL or low > RECALL * high:
+        return []
+    names = tuple(f"class {shares.layers[i]}" for i in np.flatnonzero(rare))
+    what = f"recall of {', '.join(names[:5])} (common classes: {high:.2g})"
+    return [
+        Finding(
+            signature="class_imbalance",
+            layer="run",
+            onset=int(steps[0]),
+            severity="warning",
+            evidence=(Evidence(what, low, RECALL * high, SOURCE),),
+            layers=("run",),
+            stream=facts.stream,
+            detail={"classes": list(names), "largest_share": float(share.max())},
+        )
+    ]
+
+
+def _rows(series: Mapping[str, Series]) -> float:
+    """Usual number of rows in a batch, 32 where it was not recorded."""
+    size = series.get("batch_size")
+    return (
+        float(np.median(size.values)) if size is not None and size.steps.size else 32.0
+    )
+
+
+def _recall(hits: np.ndarray, seen: np.ndarray, chosen: np.ndarray) -> float:
+    total = float(seen[chosen].sum())
+    return float(hits[chosen].sum()) / total if total else 1.0
+
+
+SIGNATURE = Signature(
+    name="class_imbalance",
+    about="Rare classes are recognised far less often than common ones.",
+    needs=("target_share", "target_right"),
+    detect=detect,
+    uses=("batch_size",),
+)

@@ -1,0 +1,124 @@
+"""Input shift: from one step on the inputs come from another distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surefoot.signatures.learning import learning
+from surefoot.signatures.statistics import (
+    Array,
+    block_levels,
+    level,
+    noise,
+    scale_about_zero,
+)
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
+
+WIDTH = 10
+BEFORE = 5
+AFTER = 2
+"""Blocks of ten steps that are compared: fifty steps before, twenty after."""
+SIGMAS = 8.0
+SMALLEST = 0.5
+SOURCE = (
+    "half a deviation of the inputs, and 8 deviations of the level of ten batches; "
+    "none of 10,000 stationary series of 500 steps has such a jump "
+    "(tests/signatures/test_input_shift.py)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A jump of a level: at which position, how far, on what noise."""
+
+    place: int
+    size: float
+    bound: float
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding for the larger jump of the mean and the spread of the inputs."""
+    mean, spread = series["input_mean"], series["input_std"]
+    usual = level(spread.values)
+    if usual <= 0:
+        return []
+    shifts = [
+        (shift, one)
+        for one in (mean, spread)
+        if (shift := jump(one.values[:, 0].astype(np.float64), SMALLEST * usual))
+    ]
+    if not shifts:
+        return []
+    shift, one = max(shifts, key=lambda pair: abs(pair[0].size) / pair[0].bound)
+    onset = int(one.steps[shift.place])
+    name = f"jump of {one.quantity} at step {onset} (usual input_std {usual:.3g})"
+    course = learning(series, facts)
+    hurt = course.trouble and course.onset >= onset - 5 * WIDTH
+    severity: Severity = "warning" if hurt else "info"
+    return [
+        Finding(
+            signature="input_shift",
+            layer="input",
+            onset=onset,
+            severity=severity,
+            evidence=(Evidence(name, abs(shift.size), shift.bound, SOURCE),),
+            layers=("input",),
+            stream=facts.stream,
+            detail={"deviations": abs(shift.size) / usual},
+        )
+    ]
+
+
+def jump(values: Array, smallest: float) -> Shift | None:
+    """The largest lasting jump of a level that goes within one block, or None."""
+    if values.size < (BEFORE + AFTER) * WIDTH:
+        return None
+    levels = block_levels(values, WIDTH)
+    error = _error(values, levels)
+    best: Shift | None = None
+    for place in range(2, len(levels) - AFTER + 1):
+        before = level(levels[max(0, place - BEFORE) : place])
+        after = level(levels[place:])
+        near = level(levels[place : place + AFTER])
+        size = after - before
+        bound = max(smallest, SIGMAS * error)
+        abrupt = abs(near - before) > 0.75 * abs(size)
+        if abs(size) <= bound or not abrupt:
+            continue
+        if best is None or abs(size) > abs(best.size):
+            exact = _exact(values, place * WIDTH, before, after)
+            best = Shift(exact, size, bound)
+    return best
+
+
+def _error(values: Array, levels: Array) -> float:
+    """Uncertainty of the level of a block: from its batches, or from block to block."""
+    batch = 1.25 * noise(values) / np.sqrt(WIDTH)
+    blocks = scale_about_zero(np.diff(levels)) / np.sqrt(2.0)
+    return float(max(batch, blocks))
+
+
+def _exact(values: Array, about: int, before: float, after: float) -> int:
+    """The step of a jump that lies within a block of `about`."""
+    middle = 0.5 * (before + after)
+    first, last = max(0, about - WIDTH), min(values.size, about + 2 * WIDTH)
+    over = (values[first:last] > middle) == (after > before)
+    # the place that leaves fewest steps on the wrong side
+    wrong = np.concatenate([[0], np.cumsum(over)]) + np.concatenate(
+        [np.cumsum((~over)[::-1])[::-1], [0]]
+    )
+    return first + int(np.argmin(wrong))
+
+
+SIGNATURE = Signature(
+    name="input_shift",
+    about="The inputs changed their mean or spread at one step and stay there.",
+    needs=("input_mean", "input_std"),
+    detect=detect,
+    uses=("loss",),
+)

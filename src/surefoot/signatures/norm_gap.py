@@ -1,0 +1,56 @@
+"""Norm gap: batch statistics and the running ones used in evaluation differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from surefoot.signatures.profile import columns
+from surefoot.signatures.statistics import median_over_time
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
+
+BOUND = 3.0
+READINGS = 5
+SOURCE = (
+    "difference of the means in running deviations, largest over channels (catalogue "
+    "check: noise of stationary data stays at a quarter of the noise of a batch; Wu & "
+    "Johnson 2021, arXiv:2105.07576; benchmarks/zoo)"
+)
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding for the layers whose statistics differ to the end."""
+    rows = series["norm_gap"]
+    if rows.steps.size < READINGS:
+        return []
+    order = tuple(m.name for m in facts.modules if m.name in rows.layers)
+    layers = order or rows.layers
+    values = columns(rows, layers)
+    last = median_over_time(values[-max(READINGS, len(values) // 3) :])
+    high = np.flatnonzero(last > BOUND)
+    if high.size == 0:
+        return []
+    layer = layers[int(high[0])]
+    name = f"norm_gap of {layer}, last third"
+    return [
+        Finding(
+            signature="norm_gap",
+            layer=layer,
+            onset=int(rows.steps[0]),
+            severity="warning",
+            evidence=(Evidence(name, float(last[high[0]]), BOUND, SOURCE),),
+            layers=tuple(layers[i] for i in high),
+            stream=facts.stream,
+        )
+    ]
+
+
+SIGNATURE = Signature(
+    name="norm_gap",
+    about="Running statistics of a normalisation are not those of the batches.",
+    needs=("norm_gap",),
+    detect=detect,
+)

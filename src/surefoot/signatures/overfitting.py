@@ -1,0 +1,125 @@
+"""Overfitting: the held-out loss rises while the training loss goes on falling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surefoot.signatures.statistics import Array, level, noise
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
+
+HELD_OUT = ("held", "val", "test", "eval", "dev")
+LOSS = ("loss", "nll", "perplexity", "error", "mse", "cross_entropy")
+FEWEST = 5
+RISE = 0.25
+FELL = 0.8
+SOURCE = (
+    "a quarter of what the held-out loss had won, and 4 deviations of its noise "
+    "(Prechelt 1998 stops on such a generalisation loss; benchmarks/zoo)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Generalisation:
+    """The course of a held-out loss: `gap` is its last level over its best."""
+
+    name: str
+    best: float
+    last: float
+    won: float
+    at: int
+    error: float
+
+    @property
+    def gap(self) -> float:
+        """How far the held-out loss has risen above its best."""
+        return self.last - self.best
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding for the held-out loss that rose most."""
+    courses = [
+        one
+        for name in series["metric"].layers
+        if is_held_out_loss(name) and (one := course(series["metric"], name))
+    ]
+    risen = [one for one in courses if _risen(one)]
+    if not risen:
+        return []
+    worst = max(risen, key=lambda one: one.gap / max(one.won, one.error))
+    if not _still_falls(series["loss"], worst.at):
+        return []
+    bound = worst.best + max(RISE * worst.won, 4 * worst.error)
+    name = f"{worst.name}, last (best {worst.best:.4g} at step {worst.at})"
+    severity: Severity = "warning" if worst.gap > worst.won else "info"
+    return [
+        Finding(
+            signature="overfitting",
+            layer="run",
+            onset=worst.at,
+            severity=severity,
+            evidence=(Evidence(name, worst.last, bound, SOURCE),),
+            layers=("run",),
+            stream=facts.stream,
+            detail={"gap": worst.gap, "won": worst.won},
+        )
+    ]
+
+
+def is_held_out_loss(name: str) -> bool:
+    """Whether a metric's name says that it is a loss on data not trained on.
+
+    >>> is_held_out_loss("val_loss"), is_held_out_loss("val_accuracy")
+    (True, False)
+    """
+    lower = name.lower()
+    return any(w in lower for w in HELD_OUT) and any(w in lower for w in LOSS)
+
+
+def course(metrics: Series, name: str) -> Generalisation | None:
+    """The course of one metric; None with fewer than five readings."""
+    column = metrics.of(name).astype(np.float64)
+    known = np.isfinite(column)
+    values, steps = column[known], metrics.steps[known]
+    if values.size < FEWEST:
+        return None
+    smooth = _smooth(values)
+    place = int(np.argmin(smooth))
+    best = float(smooth[place])
+    return Generalisation(
+        name=name,
+        best=best,
+        last=level(values[-3:]),
+        won=max(0.0, float(values[0]) - best),
+        at=int(steps[place]),
+        error=noise(values),
+    )
+
+
+def _smooth(values: Array) -> Array:
+    """Median of three neighbours; the ends stay."""
+    inner = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)
+    return np.concatenate([values[:1], inner, values[-1:]])
+
+
+def _risen(one: Generalisation) -> bool:
+    return one.gap > max(RISE * one.won, 4 * one.error)
+
+
+def _still_falls(loss: Series, since: int) -> bool:
+    """Whether the training loss fell on after the held-out one was at its best."""
+    values = loss.values[:, 0].astype(np.float64)
+    near = (loss.steps >= since - 10) & (loss.steps <= since + 10)
+    return level(values[-20:]) < FELL * level(values[near], np.inf)
+
+
+SIGNATURE = Signature(
+    name="overfitting",
+    about="The held-out loss rises while the training loss goes on falling.",
+    needs=("metric", "loss"),
+    detect=detect,
+)
