@@ -9,15 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from surefoot.zoo.train import Observer
 
 Rng = np.random.Generator
 Floats = npt.NDArray[np.float64]
@@ -71,6 +68,7 @@ class Task:
     `asleep` names optimizers whose `step` is never called, `change[k]` is called
     before step k, and `batch_change[k]` is what happens to the batches of step k.
     `update` replaces the whole update, where one model and one loss are not enough.
+    It may read `settings`, numbers of its own that a fault can change.
     `scores` evaluates on held-out data; every `log_every` steps (0: never) the mean
     of it is logged.
     """
@@ -90,6 +88,7 @@ class Task:
     change: dict[int, Change] = field(default_factory=dict[int, Change])
     batch_change: dict[int, BatchChange] = field(default_factory=dict[int, BatchChange])
     update: Callable[[Task, int, Observer], Losses] | None = None
+    settings: dict[str, float] = field(default_factory=dict[str, float])
     training_seed: int = 0
     """Seeds torch's own stream just before the first step."""
 
@@ -108,6 +107,31 @@ class Task:
         name, old = next(iter(self.optimizers.items()))
         self.models[next(iter(self.models))] = model
         self.optimizers[name] = like(old, model.parameters())
+
+
+class Observer(Protocol):
+    """What watches a training loop.
+
+    A task with several optimizers gives its losses by their names.
+    """
+
+    def start(self, task: Task) -> None:
+        """Before the first step; models and optimizers are there."""
+
+    def before_backward(self, step: int, loss: Losses, batch: Any) -> None:
+        """The loss of a batch is known; once for each micro-batch and optimizer."""
+
+    def before_update(self, step: int) -> None:
+        """All gradients are there, clipped; the optimizer is about to step."""
+
+    def after_update(self, step: int, loss: Losses, batch: Any) -> None:
+        """The optimizer has stepped; the loss is detached, the mean of the update."""
+
+    def measured(self, step: int, metrics: Mapping[str, float]) -> None:
+        """The task was evaluated on held-out data after this step."""
+
+    def end(self) -> None:
+        """After the last step."""
 
 
 def like(old: torch.optim.Optimizer, parameters: Any) -> torch.optim.Optimizer:

@@ -8,38 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from surefoot.run import Run, watch
-from surefoot.zoo.task import Losses, Scores, Task
-
-
-class Observer(Protocol):
-    """What watches a training loop.
-
-    A task with several optimizers gives its losses by their names.
-    """
-
-    def start(self, task: Task) -> None:
-        """Before the first step; models and optimizers are there."""
-
-    def before_backward(self, step: int, loss: Losses, batch: Any) -> None:
-        """The loss of a batch is known; once for each micro-batch and optimizer."""
-
-    def before_update(self, step: int) -> None:
-        """All gradients are there, clipped; the optimizer is about to step."""
-
-    def after_update(self, step: int, loss: Losses, batch: Any) -> None:
-        """The optimizer has stepped; the loss is detached, the mean of the update."""
-
-    def measured(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The task was evaluated on held-out data after this step."""
-
-    def end(self) -> None:
-        """After the last step."""
+from surefoot.zoo.task import Losses, Observer, Scores, Task
 
 
 class Nobody:
@@ -77,7 +52,7 @@ class Watching(Nobody):
         self.run = watch(
             task.models,
             task.optimizers,
-            loss_fn=task.loss,
+            loss_fn=task.loss if task.update is None else None,
             folder=self.folder,
             name=self.name,
         )
