@@ -52,6 +52,7 @@ class Draft:
         found: dict[str, Series] = {}
         for quantity, rows in self.values.items():
             steps = self.steps if len(rows) == len(self.steps) else self.sparse
+            steps = steps[: len(rows)]
             layers = axes.get(quantity, RUN)
             found[quantity] = Series(quantity, layers, steps, rows.astype(np.float32))
         return found
@@ -92,6 +93,15 @@ def layers_of(facts: Facts) -> dict[str, tuple[str, ...]]:
         "dead_share": tuple(m.name for m in facts.modules if m.kind == "ReLU"),
         "saturated_share": tuple(m.name for m in facts.modules if m.kind in bounded),
         "lr": ("group0",),
+        "grad_cosine": parameters,
+        "unit_spread": tuple(name for name in parameters if "weight" in name)[:-1],
+        "example_loss": ("q25", "q50", "q75", "q90", "max"),
+        "target_share": ("0", "1", "2"),
+        "target_right": ("0", "1", "2"),
+        "metric": ("held_out_loss", "held_out_accuracy"),
+        "attention_logit_absmax": ("2",),
+        "attention_entropy": ("2",),
+        "norm_gap": ("2",),
     }
 
 
@@ -118,6 +128,17 @@ def draft(facts: Facts | None = None, *, seed: int = 0) -> Draft:
         "update_norm": noisy(0.02, sparse, many),
         "second_moment_ratio": noisy(1.0, sparse, many),
         "activation_std": noisy(0.5, sparse, len(facts.modules)),
+        "input_mean": 0.05 * rng.standard_normal((dense, 1)),
+        "batch_size": np.full((dense, 1), 64.0),
+        "grad_cosine": noisy(0.3, sparse, many),
+        "directional_sharpness": noisy(0.9, sparse, 1),
+        "unit_spread": noisy(0.99, 1, len(axes["unit_spread"]), 0.001),
+        "log_z_square": noisy(5.0, sparse, 1),
+        "output_entropy": (fall[made.sparse] / LN10)[:, None],
+        "example_loss": fall[made.sparse, None] * np.array([0.1, 0.3, 1.0, 2.5, 8.0]),
+        "target_share": np.tile([0.4, 0.35, 0.25], (sparse, 1)),
+        "target_right": np.tile([0.39, 0.34, 0.24], (sparse, 1)),
+        "metric": np.stack([fall[made.sparse] + 0.1, 1 - fall[made.sparse] / 4], 1),
     }
     if axes["dead_share"]:
         made.values["dead_share"] = noisy(0.1, sparse, len(axes["dead_share"]))
@@ -327,6 +348,123 @@ def never_zeroed(made: Draft) -> None:
     made.values["loss"][:, 0] *= 1 + 0.2 * noise.clip(-2, 2)
 
 
+def softmax_twice(made: Draft) -> None:
+    heads = [["NllLoss", "LogSoftmax", "Softmax", "Addmm"]]
+    made.events = (Event(0, "wiring", {"heads": heads, "loose": []}),)
+
+
+def relu_before_the_loss(made: Draft) -> None:
+    heads = [["NllLoss", "LogSoftmax", "Relu", "Addmm"]]
+    made.events = (Event(0, "wiring", {"heads": heads, "loose": []}),)
+
+
+def probabilities_for_logs(made: Draft) -> None:
+    heads = [["NllLoss", "Softmax", "Addmm"]]
+    made.events = (Event(0, "wiring", {"heads": heads, "loose": []}),)
+
+
+def layers_in_a_list(made: Draft) -> None:
+    heads = [["NllLoss", "LogSoftmax", "Addmm"]]
+    loose = [[64, 64], [64]]
+    made.events = (Event(0, "wiring", {"heads": heads, "loose": loose}),)
+
+
+def evaluated_and_left(made: Draft) -> None:
+    modules = (*made.facts.modules[:2], Module("norm", "BatchNorm1d"))
+    made.facts = replace(made.facts, modules=(*modules, *made.facts.modules[2:]))
+    made.values["activation_std"] = np.insert(
+        made.values["activation_std"], 2, 1.0, axis=1
+    )
+    made.events = (
+        Event(0, "mode", {"training": True}),
+        Event(120, "mode", {"training": False}),
+    )
+
+
+def constant_weights(made: Draft) -> None:
+    made.values["unit_spread"] = np.full((1, 5), 1.0)
+    made.values["unit_spread"][0, 2] = 0.0
+
+
+def halves_overflow(made: Draft) -> None:
+    nan_in_module(made)
+    body = dict(made.events[0].body) | {"dtype": "torch.float16", "operation": "linear"}
+    made.events = (Event(120, "nonfinite", body),)
+
+
+def inputs_move(made: Draft) -> None:
+    made.values["input_mean"][150:] += 2.0
+    made.values["input_absmax"][150:] += 2.0
+    guesses(made, since=150)
+
+
+def epsilon_too_large(made: Draft) -> None:
+    guesses(made)
+    made.facts = replace(made.facts, options={"betas": [0.9, 0.999], "eps": 1.0})
+
+
+def noise_only(made: Draft) -> None:
+    guesses(made)
+    made.values["grad_cosine"] *= 0.01
+
+
+def overshooting(made: Draft) -> None:
+    guesses(made)
+    made.values["directional_sharpness"][:] = 3.0
+
+
+def attention_collapses(made: Draft) -> None:
+    guesses(made)
+    made.values["attention_logit_absmax"] = np.full((30, 1), 400.0)
+    made.values["attention_entropy"] = np.full((30, 1), 0.01)
+
+
+def scores_drift(made: Draft) -> None:
+    guesses(made)
+    made.values["log_z_square"] = (made.sparse.astype(float) ** 2)[:, None]
+
+
+def wrong_labels(made: Draft) -> None:
+    made.values["example_loss"][:, 3:] = (4.0, 6.0)
+
+
+def a_drowned_class(made: Draft) -> None:
+    made.values["target_share"] = np.tile([0.8, 0.17, 0.03], (30, 1))
+    made.values["target_right"] = np.tile([0.79, 0.16, 0.003], (30, 1))
+
+
+def learnt_by_heart(made: Draft) -> None:
+    steps = made.sparse.astype(float)
+    held = LN10 * np.exp(-steps / 40) + 0.3 + np.maximum(0, steps - 100) / 50
+    made.values["metric"] = np.stack([held, 1 - held / 10], axis=1)
+
+
+def decayed_away(made: Draft) -> None:
+    made.facts = replace(made.facts, options={"lr": 1e-3, "weight_decay": 10.0})
+    made.values["weight_norm"] *= np.exp(-made.sparse / 60)[:, None]
+    made.values["update_norm"] *= np.exp(-made.sparse / 60)[:, None]
+    guesses(made)
+
+
+def other_statistics(made: Draft) -> None:
+    made.values["norm_gap"] = np.full((30, 1), 8.0)
+
+
+def batches_of_one(made: Draft) -> None:
+    modules = (*made.facts.modules[:2], Module("norm", "BatchNorm1d"))
+    made.facts = replace(made.facts, modules=(*modules, *made.facts.modules[2:]))
+    made.values["activation_std"] = np.insert(
+        made.values["activation_std"], 2, 1.0, axis=1
+    )
+    made.values["batch_size"] = np.full((STEPS, 1), 2.0)
+
+
+def certain_too_soon(made: Draft) -> None:
+    noise_of_an_agent(made)
+    fall = np.where(made.sparse < 20, 0.99, 0.001)
+    made.values["output_entropy"] = fall[:, None]
+
+
 def stale_second_moment(made: Draft) -> None:
     made.values["second_moment_ratio"][14:18, 4] = 12.0
     made.values["loss"][150:, 0] = 3.0
@@ -426,6 +564,124 @@ FAULTS = (
         140,
         "stale second moment",
     ),
+    (softmax_twice, facts_of(), ("wiring",), "10", 0, "softmax applied twice"),
+    (
+        relu_before_the_loss,
+        facts_of(),
+        ("wiring",),
+        "10",
+        0,
+        "activation before the loss",
+    ),
+    (
+        probabilities_for_logs,
+        facts_of(),
+        ("wiring",),
+        "10",
+        0,
+        "wrong loss for the output",
+    ),
+    (layers_in_a_list, facts_of(), ("wiring",), "run", 0, "unregistered parameters"),
+    (
+        evaluated_and_left,
+        facts_of(),
+        ("evaluation_mode",),
+        "norm",
+        120,
+        "model in evaluation mode",
+    ),
+    (
+        constant_weights,
+        facts_of(),
+        ("symmetric_start",),
+        "4.weight",
+        0,
+        "units start alike",
+    ),
+    (
+        halves_overflow,
+        facts_of(),
+        ("half_precision", "nonfinite"),
+        "4",
+        120,
+        "half precision overflow",
+    ),
+    (
+        inputs_move,
+        facts_of(),
+        ("divergence", "input_shift", "loss_spike"),
+        "input",
+        150,
+        "inputs shifted",
+    ),
+    (
+        epsilon_too_large,
+        facts_of(),
+        ("epsilon", "not_learning"),
+        "run",
+        0,
+        "epsilon dominates",
+    ),
+    (
+        noise_only,
+        facts_of(),
+        ("gradient_noise", "not_learning"),
+        "run",
+        0,
+        "gradient noise dominates",
+    ),
+    (
+        overshooting,
+        facts_of(),
+        ("not_learning", "overshoot"),
+        "run",
+        0,
+        "learning rate too high",
+    ),
+    (
+        attention_collapses,
+        facts_of(),
+        ("attention_logits", "not_learning"),
+        "2",
+        0,
+        "attention logits grow",
+    ),
+    (
+        scores_drift,
+        facts_of(),
+        ("logit_drift", "not_learning"),
+        "run",
+        0,
+        "output logits drift",
+    ),
+    (wrong_labels, facts_of(), ("label_noise",), "run", 0, "label noise"),
+    (a_drowned_class, facts_of(), ("class_imbalance",), "run", 0, "class imbalance"),
+    (learnt_by_heart, facts_of(), ("overfitting",), "run", 90, "overfitting"),
+    (
+        decayed_away,
+        facts_of(),
+        ("not_learning", "over_regularised"),
+        "run",
+        0,
+        "over-regularised",
+    ),
+    (
+        other_statistics,
+        facts_of(),
+        ("norm_gap",),
+        "2",
+        0,
+        "train and evaluation differ",
+    ),
+    (
+        batches_of_one,
+        facts_of(),
+        ("few_values",),
+        "norm",
+        0,
+        "batch normalisation on too few values",
+    ),
+    (certain_too_soon, facts_of(), ("policy_collapse",), "run", 20, "reward scale"),
 )
 
 HEALTHY: tuple[Callable[[Draft], None], ...] = (

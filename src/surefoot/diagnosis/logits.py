@@ -23,7 +23,8 @@ def output_logits(case: Case) -> Account | None:
     found = case.alarm("logit_drift")
     if found is None:
         return None
-    return account(0.8, found, *case.alarms("divergence", "loss_spike"))
+    hurt = case.alarms("not_learning", "divergence", "loss_spike")
+    return account(0.8, found, *hurt)
 
 
 CAUSES: tuple[Cause, ...] = (

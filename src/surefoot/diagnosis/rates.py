@@ -26,7 +26,7 @@ def lr_too_high(case: Case) -> Account | None:
     broken = case.alarm("nonfinite")
     grown = broken if broken is not None and case.grew else None
     victims = case.alarms("dead_units", "saturation", "vanishing_gradients")
-    updates = _long_updates(case, (*hurt, *victims))
+    updates = _long_updates(case, (*hurt, *victims)) or case.alarm("overshoot")
     told = (updates, *hurt, grown, *victims)
     if case.ratio("lr_ratio") > JUMPED and (hurt or grown is not None):
         return account(0.95, *told, layer="run")

@@ -57,9 +57,9 @@ def detect(
 
 def two_groups(quantiles: Array) -> tuple[float, float]:
     """The largest gap between neighbouring quantiles, and it over all others."""
-    gaps = np.diff(quantiles)
-    if not np.isfinite(gaps).all():
+    if not np.isfinite(quantiles).all():
         return 0.0, 0.0
+    gaps = np.diff(quantiles)
     largest = float(gaps.max())
     rest = float(gaps.sum()) - largest
     return largest, largest / rest if rest > 0 else np.inf

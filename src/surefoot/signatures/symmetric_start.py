@@ -8,6 +8,7 @@ import numpy as np
 
 from surefoot.signatures import network
 from surefoot.signatures.profile import columns
+from surefoot.signatures.statistics import Mask
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 BOUND = 1e-5
@@ -28,7 +29,8 @@ def detect(
     if not hidden or spread.steps.size == 0:
         return []
     row = columns(spread, hidden)[0]
-    alike = [hidden[i] for i in np.flatnonzero(row < BOUND)]
+    at_zero = _zero(series, hidden)  # a symptom of its own, and sound in a branch
+    alike = [hidden[i] for i in np.flatnonzero((row < BOUND) & ~at_zero)]
     if not alike:
         return []
     layer = alike[0]
@@ -47,9 +49,21 @@ def detect(
     ]
 
 
+def _zero(series: Mapping[str, Series], layers: tuple[str, ...]) -> Mask:
+    """Which weights are all zero before the first update."""
+    sizes = series.get("weight_norm")
+    if sizes is None or sizes.steps.size == 0:
+        return np.zeros(len(layers), dtype=bool)
+    known = {
+        name: size for name, size in zip(sizes.layers, sizes.values[0], strict=True)
+    }
+    return np.asarray([known.get(name, 1.0) == 0 for name in layers])
+
+
 SIGNATURE = Signature(
     name="symmetric_start",
     about="All units of a hidden layer start with the same weights and stay alike.",
     needs=("unit_spread",),
     detect=detect,
+    uses=("weight_norm",),
 )
