@@ -25,7 +25,7 @@ SIGMAS = 8.0
 SMALLEST = 0.5
 SOURCE = (
     "half a deviation of the inputs, and 8 deviations of the level of ten batches; "
-    "none of 10,000 stationary series of 500 steps has such a jump "
+    "none of 600 stationary series of 500 steps has such a jump "
     "(tests/signatures/test_input_shift.py)"
 )
 

@@ -54,9 +54,7 @@ def _zero(series: Mapping[str, Series], layers: tuple[str, ...]) -> Mask:
     sizes = series.get("weight_norm")
     if sizes is None or sizes.steps.size == 0:
         return np.zeros(len(layers), dtype=bool)
-    known = {
-        name: size for name, size in zip(sizes.layers, sizes.values[0], strict=True)
-    }
+    known = dict(zip(sizes.layers, sizes.values[0], strict=True))
     return np.asarray([known.get(name, 1.0) == 0 for name in layers])
 
 

@@ -1,0 +1,150 @@
+"""Early warning: the gradient grows out of its range before the loss does.
+
+Seen at every step, from norms alone: Adam's second moment is the moving average of
+squared gradients, so how stale it is follows from the history of their norms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from surefoot.signatures import network
+from surefoot.signatures.profile import columns
+from surefoot.signatures.statistics import Array, median_over_time, trailing_top
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
+
+BOUND = 3.0
+SHORTEST = 40
+IN_A_ROW = 2
+LAG = 20
+SOURCE = (
+    "norm of the gradient over the root of its moving average, as Adam holds it: 1 "
+    "where the average fits; updates are too long by this factor (Molybog et al. "
+    "2023, arXiv:2304.09871; benchmarks/zoo)"
+)
+
+
+def detect(
+    series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
+) -> list[Finding]:
+    """One finding, for information, at the first growth that the loss followed.
+
+    A growth that no rise of the loss follows is the noise of a batch.
+    """
+    grads = series["grad_norm"]
+    layers = tuple(name for name in network.weights(facts) if name in grads.layers)
+    if grads.steps.size < SHORTEST or not layers:
+        return []
+    ratio = staleness(columns(grads, layers), second_beta(facts))
+    usual = median_over_time(ratio.T)
+    before = trailing_top(usual, 2 * SHORTEST)
+    with np.errstate(invalid="ignore"):
+        high = (usual > BOUND) & (usual > before)
+    high[:SHORTEST] = False
+    steady = high[IN_A_ROW - 1 :] & high[: high.size - IN_A_ROW + 1]
+    if not steady.any():
+        return []
+    place = int(np.flatnonzero(steady)[0])
+    worst = int(np.nanargmax(np.nan_to_num(ratio[place])))
+    name = (
+        f"growth of grad_norm over its moving average, step {int(grads.steps[place])}"
+    )
+    return [
+        Finding(
+            signature="early_warning",
+            layer=layers[worst],
+            onset=onset,
+            severity="info",
+            evidence=(Evidence(name, float(usual[place]), BOUND, SOURCE),),
+            layers=layers,
+            stream=facts.stream,
+            detail={"lead": lead(series)},
+        )
+    ]
+
+
+def second_beta(facts: Facts) -> float:
+    """β₂ of the optimizer; that of Adam where it has none."""
+    betas = facts.options.get("betas")
+    if isinstance(betas, list | tuple) and len(betas) > 1:
+        return float(betas[1])
+    return 0.999
+
+
+def staleness(norms: Array, beta: float) -> Array:
+    """Norms over the root of their moving average before each step, `[n, k]`.
+
+    The average is bias-corrected as Adam's is; 1 at the first step. What is not
+    finite counts as unchanged.
+    """
+    power = np.where(np.isfinite(norms), norms, 0.0) ** 2
+    average = moving_average(power, beta)
+    count = np.arange(1, len(power))
+    corrected = average[:-1] / (1 - beta**count)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(power[1:] / corrected)
+    root = np.where(corrected > 0, root, 1.0)
+    return np.concatenate([np.ones((1, norms.shape[1])), root])
+
+
+def moving_average(values: Array, beta: float) -> Array:
+    """Exponential moving average from zero over the first axis, without a loop a step.
+
+    In blocks that are short enough for the weights of one block to stay in range.
+    """
+    if beta <= 0:
+        return values.copy()
+    width = max(1, min(len(values), 2000, int(200 / -np.log(beta))))
+    decay = beta ** np.arange(1, width + 1)
+    found = np.empty_like(values)
+    last = np.zeros(values.shape[1])
+    for first in range(0, len(values), width):
+        block = values[first : first + width]
+        own = decay[: len(block), None]
+        found[first : first + width] = own * (
+            last + (1 - beta) * np.cumsum(block / own, axis=0)
+        )
+        last = found[first + len(block) - 1]
+    return found
+
+
+def lead(series: Mapping[str, Series]) -> int:
+    """Steps by which changes of the gradient precede those of the loss; 0 if none."""
+    loss, grads = series.get("loss"), series["grad_norm"]
+    if loss is None or loss.steps.size != grads.steps.size:
+        return 0
+    clean = np.where(np.isfinite(grads.values), grads.values, 0.0).astype(np.float64)
+    total = np.sqrt(np.square(clean).sum(axis=1))
+    return lagged(total, loss.values[:, 0].astype(np.float64), LAG)[0]
+
+
+def lagged(first: Array, second: Array, most: int) -> tuple[int, float]:
+    """The lag at which changes of `second` follow changes of `first` best.
+
+    Both have shape `[n]`. Returns the lag in steps, 0 to `most`, and the correlation
+    there; `(0, 0.0)` where one of them does not change.
+
+    >>> noise = np.random.default_rng(0).standard_normal(400)
+    >>> lagged(noise, np.roll(noise, 5), 10)[0]
+    5
+    """
+    a, b = np.diff(first), np.diff(second)
+    keep = np.isfinite(a) & np.isfinite(b)
+    a, b = np.where(keep, a, 0.0), np.where(keep, b, 0.0)
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    if size == 0.0 or a.size <= most:
+        return 0, 0.0
+    found = [float(a[: a.size - k] @ b[k:]) / size for k in range(most + 1)]
+    best = int(np.argmax(found))
+    return best, found[best]
+
+
+SIGNATURE = Signature(
+    name="early_warning",
+    about="Gradients grow out of their range, as they do before Adam's spikes.",
+    needs=("grad_norm",),
+    detect=detect,
+    uses=("loss",),
+)
