@@ -48,9 +48,8 @@ def detect(
         return []
     place = int(np.flatnonzero(steady)[0])
     worst = int(np.nanargmax(np.nan_to_num(ratio[place])))
-    name = (
-        f"growth of grad_norm over its moving average, step {int(grads.steps[place])}"
-    )
+    onset = int(grads.steps[place])
+    name = f"grad_norm over its moving average, step {onset}, median over weights"
     return [
         Finding(
             signature="early_warning",
