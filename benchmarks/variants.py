@@ -53,7 +53,7 @@ def surefoot(
     run = watch(workload.model, workload.optimizer, folder=folder, options=options)
     recorder = run.streams["main"]
     if burn_in is not None:
-        for rhythm in recorder._rhythms.values():
+        for rhythm in recorder.rhythms.values():
             rhythm.burn_in = burn_in
 
     def say() -> dict[str, Any]:

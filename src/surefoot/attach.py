@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from surefoot.probes.recorder import Options
+from surefoot.probes.recorder import Options, Recorder
 from surefoot.probes.shield import Shield
 from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import Watched, weights_of
@@ -51,6 +51,7 @@ class Attachment:
             register_optimizer_step_pre_hook(self._stepping).remove,
             _wrapped(torch.optim.Optimizer, "__init__", self._made),
             _wrapped(torch.amp.GradScaler, "scale", self._scaling),
+            _wrapped(torch.amp.GradScaler, "step", self._scaler_step),
             _wrapped(torch.autograd, "backward", self._backward),
         ]
 
@@ -91,6 +92,27 @@ class Attachment:
             self._scaled = (weakref.ref(result), outputs)
         return result
 
+    def _scaler_step(
+        self, original: Any, scaler: Any, optimizer: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """A GradScaler steps an optimizer, or skips: then no update is made."""
+        recorder = self._recorder_of(optimizer)
+        before = recorder.step if recorder is not None else 0
+        result = original(scaler, optimizer, *args, **kwargs)
+        if recorder is not None and recorder.step == before:
+            self._shield.run("skipped steps", lambda: self._skipped(recorder))
+        return result
+
+    def _recorder_of(self, optimizer: Any) -> Recorder | None:
+        """The recorder of an optimizer, if it is watched already."""
+        streams = self.run.streams.values() if self.run is not None else ()
+        return next((r for r in streams if r.watched.optimizer is optimizer), None)
+
+    def _skipped(self, recorder: Recorder) -> None:
+        """Tell a skipped update; its losses belong to no other."""
+        recorder.skipped()
+        self._take_losses()
+
     def _backward(self, original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
         """The loss is known: it is what `backward` is called on."""
         if isinstance(tensors, torch.Tensor) and tensors.numel() == 1:
@@ -105,7 +127,11 @@ class Attachment:
         self._scaled = None
         if self._waiting:
             self.attach()
-        self._losses.append(loss.detach())
+        streams = self.run.streams.values() if self.run is not None else ()
+        wanted = any(recorder.wants_graph for recorder in streams)
+        self._losses.append(loss if wanted else loss.detach())
+        for recorder in streams:
+            recorder.see_loss(loss)
         self._check(loss)
 
     # --- streams ---------------------------------------------------------------

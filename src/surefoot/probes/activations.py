@@ -22,7 +22,7 @@ from surefoot.probes.meter import Meter
 from surefoot.probes.sampling import COUNT, channels, sample
 from surefoot.probes.shield import Shield
 from surefoot.probes.silence import VanishingHook
-from surefoot.types import Moment, Reading
+from surefoot.types import RUN, Moment, Reading
 
 RELU = (nn.ReLU, nn.ReLU6)
 BOUNDED: Mapping[str, tuple[float, float]] = {
@@ -34,6 +34,8 @@ BOUNDED: Mapping[str, tuple[float, float]] = {
 }
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 OUTER_SHARE = 0.05
+DROPOUT = nn.modules.dropout._DropoutNd  # pyright: ignore[reportPrivateUsage]
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 
 def first_tensor(value: Any) -> torch.Tensor | None:
@@ -57,13 +59,15 @@ class Samples:
     """Samples of one forward pass: row `i` of `matrix` is from layer `names[i]`.
 
     `matrix` has shape `[len(names), 4096]`, float32. `groups` maps layers that may
-    hold dead units to the unit of each element and the number of units.
+    hold dead units to the unit of each element and the number of units. `modes` says
+    which dropout (p > 0) and batch norm modules were in training mode.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     matrix: torch.Tensor
     groups: Mapping[str, tuple[torch.Tensor, int]]
+    modes: Mapping[str, bool]
 
 
 def in_training_pass() -> bool:
@@ -101,6 +105,7 @@ class Tap:
         self._matrix: torch.Tensor | None = None
         self._rows: dict[str, int] = {}
         self._groups: dict[str, tuple[torch.Tensor, int]] = {}
+        self._modes: dict[str, bool] = {}
         self._last: torch.Tensor | None = None
         self._weighted = False
         self._capacity = 2 * len(named) + 1
@@ -113,6 +118,7 @@ class Tap:
         self.armed = True
         self._rows.clear()
         self._groups.clear()
+        self._modes.clear()
         self._weighted = False
         if not self._handles:
             self._handles = [m.register_forward_hook(hook) for m, hook in self._hooks]
@@ -134,6 +140,8 @@ class Tap:
             if before is not None and not self._was_last(before):
                 self._take(f"{name} (input)", before, "input", rectified=True)
             self._weighted = True
+        if _has_modes(module):
+            self._modes[name] = module.training
         tensor = first_tensor(output)
         if tensor is not None:
             kind = type(module).__name__
@@ -150,7 +158,8 @@ class Tap:
             return None
         names = tuple(self._rows)
         kinds = tuple(self.order[name] for name in names)
-        return Samples(names, kinds, self._matrix[: len(names)], dict(self._groups))
+        matrix = self._matrix[: len(names)]
+        return Samples(names, kinds, matrix, dict(self._groups), dict(self._modes))
 
     def _was_last(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is, or is a view of, what was sampled just before."""
@@ -177,6 +186,13 @@ class Tap:
         self.order.setdefault(name, kind)
 
 
+def _has_modes(module: nn.Module) -> bool:
+    """Whether a module does something else in training than in evaluation."""
+    if isinstance(module, DROPOUT):
+        return module.p > 0
+    return isinstance(module, BATCH_NORM)
+
+
 class _Hook(VanishingHook):
     """The forward hook of one module."""
 
@@ -198,6 +214,8 @@ class _Hook(VanishingHook):
 def activation_statistics(moment: Moment) -> list[Reading]:
     """Mean, deviation, largest magnitude, zeros, dead units, saturation by module.
 
+    And the share of dropout and batch norm modules that were in training mode.
+
     Reads `moment.activations` (a `Samples`); None gives no reading.
     """
     samples: Samples | None = moment.activations
@@ -207,6 +225,7 @@ def activation_statistics(moment: Moment) -> list[Reading]:
         *_moments(moment.step, samples),
         *_dead(moment.step, samples),
         *_saturated(moment.step, samples),
+        *_in_training(moment.step, samples),
     ]
 
 
@@ -255,3 +274,10 @@ def _saturated(step: int, samples: Samples) -> list[Reading]:
     outer = (rows < limits[:, :1] + margin) | (rows > limits[:, 1:] - margin)
     layers = tuple(samples.names[i] for i in found)
     return [Reading(step, "saturated_share", layers, outer.float().mean(1))]
+
+
+def _in_training(step: int, samples: Samples) -> list[Reading]:
+    """Share of the modules with two modes that were in training mode."""
+    modes = samples.modes.values()
+    share = (sum(modes) / len(modes),) if modes else ()
+    return [Reading(step, "training_share", RUN, share)] if modes else []

@@ -24,8 +24,9 @@ MOST_CALLS = 32
 class Calls:
     """What the models of a stream were called with since the last update.
 
-    References to detached inputs, nothing is copied but the state of the random
-    stream. Calls without gradients (evaluation) are left out.
+    `passes` counts all calls so far. References to detached inputs, nothing is
+    copied but the state of the random stream. Calls without gradients (evaluation)
+    are left out.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Calls:
     ) -> None:
         self.meter = meter
         self.shield = shield
+        self.passes = 0
         self.latest: deque[Call] = deque(maxlen=MOST_CALLS)
         self._inner = {root: unwrapped(root) for root in roots}
         self._handles = [
@@ -48,10 +50,12 @@ class Calls:
             args, kwargs = pytree.tree_map_only(torch.Tensor, _free, (args, kwargs))
         else:
             args = tuple(_free(a) for a in args)
+        self.passes += 1
+        inner = self._inner[module]
         device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
         self.latest.append(
             Call(
-                module=self._inner[module],
+                module=inner,
                 args=args,
                 kwargs=kwargs,
                 rng=torch.get_rng_state(),
@@ -60,6 +64,7 @@ class Calls:
                     torch.is_autocast_enabled(device),
                     torch.get_autocast_dtype(device),
                 ),
+                training=inner.training,
             )
         )
 

@@ -30,7 +30,8 @@ from surefoot.probes.trace import (
 class Call:
     """One forward call of a model, as it can be run again.
 
-    Tensors in `args` and `kwargs` are detached and not copied.
+    Tensors in `args` and `kwargs` are detached and not copied. `training` is the
+    mode of the module.
     """
 
     module: nn.Module
@@ -38,6 +39,7 @@ class Call:
     kwargs: Any
     rng: torch.Tensor
     autocast: tuple[str, bool, torch.dtype]
+    training: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,33 +7,35 @@ blocks: one host copy every few dozen steps.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from surefoot.probes.activations import Tap
+from surefoot.probes.agenda import Agenda
 from surefoot.probes.batch import finished, target_statistics
 from surefoot.probes.calls import Calls
 from surefoot.probes.catalogue import ALL, Probe
+from surefoot.probes.finite import FiniteCheck
+from surefoot.probes.instruments import Instruments
+from surefoot.probes.losses import Losses
 from surefoot.probes.meter import Meter
+from surefoot.probes.outputs import SCORED
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.ring import Ring
 from surefoot.probes.search import LossFunction, Search
 from surefoot.probes.shield import Shield
-from surefoot.probes.streams import Watched, recorded_weights
-from surefoot.probes.weights import copies
+from surefoot.probes.streams import Watched, covers
+from surefoot.probes.wiring import Wiring
 from surefoot.types import RUN, Event, Facts, Moment, Reading, Series
 
 FLUSH_STEPS = 50
 FLUSH_SECONDS = 0.75
 """With the quarter of a second between commits: what a killed run loses at most."""
 TARGETS_EVERY = 10
-SEARCH = "search for non-finite values"
 
 
 class Sink(Protocol):
@@ -53,7 +55,7 @@ class Options:
     """How densely to record.
 
     `every` is the interval of periodic probes in steps; `budget` scales their share
-    of the training thread's CPU time (1: together 0.3 %; None: a fixed interval,
+    of the training thread's CPU time (1: together 0.4 %; None: a fixed interval,
     whatever it costs). `check_finite` looks at the gradients on the host at every
     step, which is free on a CPU and a synchronisation on a GPU; None means on a CPU
     only. `probes` may hold probes of your own. `loss_fn(model, batch)` gives the loss
@@ -87,22 +89,28 @@ class Recorder:
         self.meter = Meter()
         self.shield = Shield(self._failed)
         self._sink = sink
-        self._options = options
         self._caught = caught
-        self._tap = Tap(watched.leaves, self.meter, self.shield)
         self._calls = Calls(watched.roots.values(), self.meter, self.shield)
+        self._instruments = self._equipped()
         self._rings: dict[str, Ring] = {}
-        self._rhythms = {p.name: _rhythm(p, options) for p in options.probes}
-        self._due: set[str] = set()
-        self._copies: list[torch.Tensor] | None = None
-        self._losses: list[torch.Tensor | float] = []
+        self._agenda = Agenda(
+            options.probes,
+            every=options.every,
+            budget=options.budget,
+            off=self.shield.off,
+        )
+        self._losses = Losses(self._known, self._wired)
         self._awaiting: int | None = None
-        self._search = Search(
+        search = Search(
             watched.name,
             sink.event,
             alone=not watched.needs_other_ranks,
             loss_fn=options.loss_fn,
         )
+        self._finite = FiniteCheck(
+            search, self.shield, asked=options.check_finite, skipped=self.skipped
+        )
+        self._training = True
         self._last_update = time.perf_counter()
         self._flushed_step = 0
         self._flushed_at = time.monotonic()
@@ -117,16 +125,45 @@ class Recorder:
     @property
     def facts(self) -> Facts:
         """What stays the same over the stream, as far as it was seen."""
-        return self.watched.facts(self._tap.order)
+        return self.watched.facts(self._instruments.tap.order)
+
+    @property
+    def rhythms(self) -> Mapping[str, Rhythm]:
+        """When the periodic probes run, by name."""
+        return self._agenda.rhythms
+
+    @property
+    def wants_graph(self) -> bool:
+        """Whether the next loss should come with its graph, to see how it is wired."""
+        return self._losses.wants_graph
 
     def add_loss(self, loss: torch.Tensor) -> None:
         """The loss of the update just made.
 
         Several losses for one update, as in gradient accumulation, are averaged.
         """
-        self._losses.append(_noted(loss))
+        self._losses.add(loss)
         if self._awaiting is not None:
             self._record_loss(self._awaiting)
+
+    def see_loss(self, loss: torch.Tensor) -> None:
+        """A loss before its backward pass: its graph still holds the targets."""
+        outlook = self._instruments.outlook
+        if outlook.waiting:
+            with self.meter:
+                self.shield.run("outputs", lambda: outlook.see_loss(loss))
+
+    def tell_batch(self, batch: Any) -> None:
+        """The batch of the update just made, None if it stays unknown."""
+        self._finite.told(batch)
+        due = batch is not None and self.step % TARGETS_EVERY == 1
+        for reading in target_statistics(self.step - 1, batch) if due else ():
+            self.put(reading)
+        if batch is not None and self._instruments.outlook.waiting:
+            self.shield.run(
+                "outputs", lambda: self._instruments.outlook.see_batch(batch)
+            )
+        self._run_told()
 
     def put(self, reading: Reading) -> None:
         """Keep one reading until the next flush."""
@@ -149,11 +186,23 @@ class Recorder:
         """A call of a model that began before the hooks were on."""
         self._calls.see(module, args, kwargs)
 
+    def skipped(self) -> None:
+        """A GradScaler skips this update."""
+        self._tell("skipped_step", reason="GradScaler found a non-finite gradient")
+
+    def search_loss(self, loss: torch.Tensor, line: str) -> None:
+        """Find the origin of a non-finite loss, before backward frees its graph.
+
+        `line` is the source line that called backward.
+        """
+        calls, modules = self._calls.latest, self.watched.modules
+        self._finite.loss(self.step, calls, modules, value=loss, line=line)
+
     def close(self) -> None:
         """Take all hooks off and hand over what is left."""
         for handle in self._handles:
             handle.remove()
-        self._tap.remove()
+        self._instruments.remove()
         self._calls.remove()
         self.shield.run("last flush", self.flush)
 
@@ -162,8 +211,7 @@ class Recorder:
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Before the update: gradients are final, weights still the old ones."""
         with self.meter, _NoGrad():
-            if self._copies is None and self._wants("copies"):
-                self._copies = self.shield.run("weights", self._copy)
+            self._instruments.before(self._agenda.needs)
             if not _has_closure(args, kwargs):
                 self.shield.run("recorder", self._gradients)
 
@@ -180,20 +228,15 @@ class Recorder:
 
     def _gradients(self) -> None:
         """Run the probes that look at the gradients, and check that they are finite."""
-        moment = self._moment()
-        for probe in self._options.probes:
-            if probe.when == "before":
-                self._run(probe, moment)
-        if self._checks_finite():
-            self._check()
+        self._run_all("before")
+        if self._finite.wanted(self.watched):
+            norms = self._rings.get("grad_norm")
+            self._finite.step(self.step, norms, self._calls.latest, self.watched)
 
     def _updates(self) -> None:
         """Run the probes that look at the update, and record loss and step time."""
-        if self._due:
-            moment = self._moment()
-            for probe in self._options.probes:
-                if probe.when == "after":
-                    self._run(probe, moment)
+        self._run_all("after")
+        self._instruments.after(self.step)
         now = time.perf_counter()
         if self.step > 0:
             elapsed = (now - self._last_update,)
@@ -201,9 +244,11 @@ class Recorder:
         self._last_update = now
         self._awaiting = self.step
         if self._caught is not None:
-            self._losses = [_noted(loss) for loss in self._caught()]
+            for loss in self._caught():
+                self._losses.add(loss)
             self._record_loss(self.step)
-        self._copies = None
+            self._run_told()
+        self._note_mode()
         self._calls.latest.clear()
         if self.step == 0:
             self.on_first_step()
@@ -219,18 +264,37 @@ class Recorder:
 
     def _watch_again(self) -> None:
         """Go on with the parameters and modules as they are now."""
-        self._tap.remove()
+        self._instruments.remove()
         self._calls.remove()
         self.watched = self.find()
-        self._tap = Tap(self.watched.leaves, self.meter, self.shield)
         self._calls = Calls(self.watched.roots.values(), self.meter, self.shield)
-        self._copies = None
+        self._instruments = self._equipped()
         self.on_first_step()
 
     # --- parts -----------------------------------------------------------------
 
+    def _equipped(self) -> Instruments:
+        calls = self._calls
+        return Instruments(
+            self.watched, self.meter, self.shield, passes=lambda: calls.passes
+        )
+
+    def _prepare_next(self) -> None:
+        """Find which probes are due at the coming step, and get ready for them."""
+        self._agenda.begin(self.step)
+        self._instruments.arm(self._agenda.needs, self.step)
+
+    def _run_all(self, when: str) -> None:
+        """Run the probes that are due at this moment of the step."""
+        probes = self._agenda.at(when)
+        if probes:
+            needs = {need for probe in probes for need in probe.needs}
+            moment = self._moment(self._instruments.seen(needs))
+            for probe in probes:
+                self._run(probe, moment)
+
     def _run(self, probe: Probe, moment: Moment) -> None:
-        """Run one probe if it is due, and tell its rhythm what it cost."""
+        """Run one probe, and tell its rhythm what it cost."""
 
         def read() -> None:
             for reading in probe.read(moment):
@@ -239,64 +303,67 @@ class Recorder:
         if probe.dense:
             self.shield.run(probe.name, read)
             return
-        if probe.name not in self._due:
-            return
         start = time.thread_time()
         self.shield.run(probe.name, read)
-        cost = time.thread_time() - start
-        if "activations" in probe.needs:
-            cost += self._tap.cost_seconds
-            self._tap.cost_seconds = 0.0
-        self._rhythms[probe.name].spent(cost, self.meter.step_seconds)
+        cost = time.thread_time() - start + self._instruments.cost(probe.needs)
+        self._agenda.spent(probe, cost, self.meter.step_seconds)
 
-    def _moment(self) -> Moment:
+    def _run_told(self) -> None:
+        """Run the probes that wait for loss and batch, where an output was seen."""
+        outlook = self._instruments.outlook
+        if not outlook.ready:
+            return
+        heads = self._losses.wired.heads if self._losses.wired is not None else ()
+        scored = any(operation in SCORED for head in heads for operation in head)
+        with _NoGrad():
+            output = outlook.take(scored=scored)
+            if output is not None:
+                moment = self._moment({"output": output}, output.step)
+                for probe in self._agenda.probes:
+                    if probe.when == "told":
+                        self._run(probe, moment)
+
+    def _moment(self, seen: Mapping[str, Any], step: int | None = None) -> Moment:
         """What the probes may see of this step."""
         watched = self.watched
         call = self._calls.latest[-1] if self._calls.latest else None
         return Moment(
-            step=self.step,
+            step=self.step if step is None else step,
             names=watched.names,
             weights=watched.weights,
             grads=[weight.grad for weight in watched.weights],
             optimizer=watched.optimizer,
-            before=self._copies,
-            activations=self._tap.samples() if self._wants("activations") else None,
+            before=self._instruments.copies,
+            activations=seen.get("activations"),
             batch=(call.args, call.kwargs) if call is not None else None,
+            seen=seen,
         )
-
-    def _wants(self, need: str) -> bool:
-        """Whether a probe that is due at this step needs something prepared."""
-        if not self._due:
-            return False
-        probes = self._options.probes
-        return any(p.name in self._due and need in p.needs for p in probes)
-
-    def _copy(self) -> list[torch.Tensor]:
-        return copies(list(self.watched.weights))
-
-    def _prepare_next(self) -> None:
-        """Find which probes are due at the coming step, and get ready for them."""
-        self._due = {
-            probe.name
-            for probe in self._options.probes
-            if not probe.dense
-            and probe.name not in self.shield.off
-            and self._rhythms[probe.name].due(self.step)
-        }
-        if self._wants("activations"):
-            self.shield.run("activations", self._tap.arm)
 
     def _record_loss(self, step: int) -> None:
         """Record the mean of the losses that belong to a step."""
-        losses, self._losses, self._awaiting = self._losses, [], None
-        if not losses:
-            return
-        known = [loss for loss in losses if isinstance(loss, float)]
-        if len(known) == len(losses):
-            self.put(Reading(step, "loss", RUN, (sum(known) / len(known),)))
-        else:
-            mean = torch.stack([torch.as_tensor(loss) for loss in losses]).mean()
-            self.put(Reading(step, "loss", RUN, mean.reshape(1)))
+        self._awaiting = None
+        reading = self._losses.reading(step)
+        if reading is not None:
+            self.put(reading)
+            if self._losses.wants_graph:
+                self.shield.run("wiring", lambda: self._losses.wire(step))
+
+    def _known(self) -> dict[str, torch.Tensor]:
+        """The trainable parameters of the model, whether an optimizer holds them."""
+        watched = self.watched
+        held = dict(zip(watched.names, watched.weights, strict=True))
+        every = {**held, **watched.unheld}
+        return {name: weight for name, weight in every.items() if weight.requires_grad}
+
+    def _wired(self, step: int, wired: Wiring) -> None:
+        self._sink.event(Event(step, "wiring", asdict(wired), self.watched.name))
+
+    def _note_mode(self) -> None:
+        """Tell when the model was trained in another mode than before."""
+        latest = self._calls.latest
+        if latest and latest[-1].training != self._training:
+            self._training = latest[-1].training
+            self._tell("mode", training=self._training)
 
     def _hand_over(self, ring: Ring) -> None:
         series = ring.drain()
@@ -305,60 +372,10 @@ class Recorder:
                 self._sink.append(block)
 
     def _failed(self, name: str, error: str) -> None:
-        body = {"probe": name, "error": error}
-        self._sink.event(Event(self.step, "probe_off", body, self.watched.name))
+        self._tell("probe_off", probe=name, error=error)
 
-    # --- non-finite numbers ----------------------------------------------------
-
-    def _checks_finite(self) -> bool:
-        """Whether the gradients of this step are looked at on the host."""
-        if self._options.check_finite is not None:
-            return self._options.check_finite
-        return all(weight.is_cpu for weight in self.watched.weights[:1])
-
-    def _check(self) -> None:
-        """Search for the origin where the gradients of this step are not finite."""
-        if self._skipped_by_scaler():
-            body = {"reason": "GradScaler found a non-finite gradient"}
-            event = Event(self.step, "skipped_step", body, self.watched.name)
-            self._sink.event(event)
-            return
-        ring = self._rings.get("grad_norm")
-        if ring is None or math.inf not in ring.latest:
-            self._search.finite()
-            return
-        calls, modules = list(self._calls.latest), self.watched.modules
-        self.shield.run(
-            SEARCH, lambda: self._search.gradients(self.step, calls, modules)
-        )
-
-    def _skipped_by_scaler(self) -> bool:
-        """Whether a fused optimizer is about to skip this step by itself."""
-        found = getattr(self.watched.optimizer, "found_inf", None)
-        return isinstance(found, torch.Tensor) and bool(found)
-
-    def search_loss(self, loss: torch.Tensor, line: str) -> None:
-        """Find the origin of a non-finite loss, before backward frees its graph.
-
-        `line` is the source line that called backward.
-        """
-        self.shield.run(
-            SEARCH,
-            lambda: self._search.loss(
-                self.step,
-                list(self._calls.latest),
-                self.watched.modules,
-                value=loss,
-                line=line,
-            ),
-        )
-
-    def tell_batch(self, batch: Any) -> None:
-        """The batch of the update just made, None if it stays unknown."""
-        self.shield.run(SEARCH, lambda: self._search.told(batch))
-        due = batch is not None and self.step % TARGETS_EVERY == 1
-        for reading in target_statistics(self.step - 1, batch) if due else ():
-            self.put(reading)
+    def _tell(self, kind: str, **body: Any) -> None:
+        self._sink.event(Event(self.step, kind, body, self.watched.name))
 
 
 class _NoGrad:
@@ -374,23 +391,7 @@ class _NoGrad:
         torch._C._set_grad_enabled(self._was)  # pyright: ignore[reportPrivateUsage]
 
 
-def _noted(loss: torch.Tensor) -> torch.Tensor | float:
-    """A loss to keep: a number if it is on the host, else detached from its graph."""
-    return float(loss.item()) if loss.is_cpu else loss.detach().reshape(())
-
-
-def _rhythm(probe: Probe, options: Options) -> Rhythm:
-    share = None if options.budget is None else options.budget * probe.percent
-    return Rhythm(every=options.every, percent=share)
-
-
 def _has_closure(args: Any, kwargs: Any) -> bool:
     """Whether `optimizer.step` was called with a closure that computes gradients."""
     given = [*args[1:2], kwargs.get("closure")]
     return any(callable(value) for value in given)
-
-
-def covers(watched: Watched) -> bool:
-    """Whether the optimizer still holds the parameters that were named."""
-    now = [id(weight) for weight in recorded_weights(watched.optimizer)]
-    return now == [id(weight) for weight in watched.weights]

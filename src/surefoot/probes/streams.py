@@ -52,14 +52,35 @@ class Watched:
             optimizer=type(self.optimizer).__name__,
             options=_plain(self.optimizer.param_groups[0]),
             parameters=tuple(parameters),
-            modules=tuple(Module(name, kind) for name, kind in kinds.items()),
+            modules=tuple(
+                Module(name, kind, _settings(self.leaves.get(name)))
+                for name, kind in kinds.items()
+            ),
             unseen=self.unseen,
         )
 
 
 def _parameter(name: str, weight: torch.Tensor, *, held: bool) -> Parameter:
     module = name.rpartition(".")[0]
-    return Parameter(name, module, weight.numel(), held, weight.requires_grad)
+    return Parameter(
+        name,
+        module,
+        weight.numel(),
+        held,
+        weight.requires_grad,
+        shape=tuple(weight.shape),
+    )
+
+
+def _settings(module: nn.Module | None) -> dict[str, float]:
+    """The numbers of a dropout or normalisation that matter to training."""
+    held = {} if module is None else {**vars(module), **dict(module.named_parameters())}
+    found = {key: held[key] for key in ("p", "eps", "momentum") if key in held}
+    settings = {k: float(v) for k, v in found.items() if isinstance(v, (int, float))}
+    if "eps" in settings:
+        settings["affine"] = float(held.get("weight") is not None)
+        settings["track"] = float(bool(held.get("track_running_stats")))
+    return settings
 
 
 def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,3 +289,9 @@ def _trained_here(name: str, modules: Mapping[str, nn.Module], held: set[int]) -
         if not name:
             return True
         name = name.rpartition(".")[0]
+
+
+def covers(watched: Watched) -> bool:
+    """Whether the optimizer still holds the parameters that were named."""
+    now = [id(weight) for weight in recorded_weights(watched.optimizer)]
+    return now == [id(weight) for weight in watched.weights]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Axis = Literal["run", "group", "parameter", "module", "metric"]
+Axis = Literal["run", "group", "parameter", "module", "quantile", "class", "metric"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,60 @@ ALL: tuple[Quantity, ...] = (
         "",
         "parameter",
     ),
+    Quantity(
+        "grad_cosine",
+        "cosine between the gradients of this update and the one before, sampled",
+        "",
+        "parameter",
+    ),
+    Quantity(
+        "directional_sharpness",
+        "1 - (next gradient · update) / (gradient · update): curvature along the "
+        "update times its length; 2 and more overshoots",
+        "",
+        "run",
+    ),
+    Quantity(
+        "contribution",
+        "gradient · update: first-order change of the loss by this tensor",
+        "",
+        "parameter",
+    ),
+    Quantity(
+        "unit_spread",
+        "norm of the weights minus their mean over output units, over their norm, "
+        "before the first update; 0 where all units start alike",
+        "",
+        "parameter",
+    ),
+    Quantity(
+        "log_z_square",
+        "mean square of logsumexp of the model's output (classification)",
+        "",
+        "run",
+    ),
+    Quantity(
+        "output_entropy",
+        "mean entropy of the softmax of the output, over ln C",
+        "",
+        "run",
+    ),
+    Quantity("output_absmax", "largest magnitude of the model's output", "", "run"),
+    Quantity("accuracy", "share of sampled rows predicted right", "", "run"),
+    Quantity("confidence", "mean top probability of sampled rows", "", "run"),
+    Quantity(
+        "example_loss",
+        "quantiles over sampled rows of -log softmax(output)[target]",
+        "",
+        "quantile",
+    ),
+    Quantity("target_share", "share of sampled rows of a class", "", "class"),
+    Quantity(
+        "target_right",
+        "share of sampled rows that are of a class and predicted right",
+        "",
+        "class",
+    ),
     Quantity("activation_mean", "mean of the output", "", "module"),
     Quantity("activation_std", "standard deviation of the output", "", "module"),
     Quantity("activation_absmax", "largest magnitude of the output", "", "module"),
@@ -53,6 +107,32 @@ ALL: tuple[Quantity, ...] = (
     Quantity(
         "saturated_share",
         "share of outputs in the outer 5 % of a bounded activation's range",
+        "",
+        "module",
+    ),
+    Quantity(
+        "training_share",
+        "share of the dropout and batch norm modules of a training pass that were "
+        "in training mode",
+        "",
+        "run",
+    ),
+    Quantity(
+        "norm_gap",
+        "largest distance over channels between the batch's mean and the running "
+        "mean, in running standard deviations (batch norm)",
+        "",
+        "module",
+    ),
+    Quantity(
+        "attention_logit_absmax",
+        "largest magnitude that goes into the softmax of an attention, sampled",
+        "",
+        "module",
+    ),
+    Quantity(
+        "attention_entropy",
+        "mean entropy of attention rows, over ln of the keys they may see, sampled",
         "",
         "module",
     ),
