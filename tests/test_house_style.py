@@ -28,6 +28,7 @@ MORE_POSITIONAL = {
     "record/rows.py:channel_row": "the columns of a table, in its order",
     "record/rows.py:event_row": "the columns of a table, in its order",
     "report/page.py:write_report": "all that a report is made of",
+    "zoo/task.py:single": "the parts of a task, in its order",
     "cli.py": "typer's options, which are given by name",
 }
 """Exceptions from the limits, and why each is one."""
@@ -43,7 +44,7 @@ SHIELDS = {
 }
 """The only files that may catch every exception."""
 
-SPEAKERS = ("cli.py", "script.py", "progress.py")
+SPEAKERS = ("cli.py", "script.py", "progress.py", "zoo/__main__.py")
 """The command line: the only files that write to the terminal."""
 
 SOURCES = source_code.sources()

@@ -179,6 +179,20 @@ def try_remedy(
     raise typer.Exit(HEALTHY if tried.held else FINDING)
 
 
+@app.command(
+    context_settings={**PASS_ON, "help_option_names": []}, add_help_option=False
+)
+def zoo(context: typer.Context) -> None:
+    """Plant faults in small training runs, and score what is said of them.
+
+    surefoot zoo list|run|score [NAME…] [--seeds 0 1] [--quick] [--folder F] [--json]
+    """
+    sys.stdout.flush()
+    # The zoo trains networks, and needs torch; the other verbs do not.
+    command = [sys.executable, "-m", "surefoot.zoo", *context.args]
+    os.execv(sys.executable, command)
+
+
 def _first_to_try(found: list[Diagnosis]) -> Prescription:
     """The likeliest remedy that can be carried out without a person."""
     for diagnosis in found:

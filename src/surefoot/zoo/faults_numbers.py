@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -108,7 +109,7 @@ def _pairs(model: nn.Module) -> list[tuple[str, str]]:
         return [(name, name.replace("feed.0", "feed.2")) for name in feeds]
     return [
         (a, b)
-        for a, b in zip(names, names[1:], strict=False)
+        for a, b in pairwise(names)
         if type(module(model, a)) is type(module(model, b))
     ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -141,13 +141,21 @@ def like(old: torch.optim.Optimizer, parameters: Any) -> torch.optim.Optimizer:
     return type(old)(parameters, **settings)
 
 
+class More(TypedDict, total=False):
+    """What a task may have besides; see `Task`."""
+
+    schedule: Callable[[int], float]
+    clip: float
+    accumulate: int
+
+
 def single(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterator[Any],
     loss: LossFunction,
     steps: int,
-    **more: Any,
+    **more: Unpack[More],
 ) -> Task:
     """A task with one model and one optimizer."""
     return Task(

@@ -1,0 +1,170 @@
+"""One run judged: its record and its label come in, what was said of it goes out.
+
+The record is diagnosed whole, and cut off at steps after the onset, as somebody who
+looks at a live run would see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from surefoot.diagnosis.diagnose import diagnose
+from surefoot.record.reader import RecordReader
+from surefoot.signatures.detect import detect
+from surefoot.types import Diagnosis, Event, Facts, Finding, Series
+from surefoot.zoo.catalogue import fault_named
+from surefoot.zoo.recording import Label, record_path
+
+LOUD = ("warning", "critical")
+LADDER = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 80, 120, 200, 300)
+"""Steps after the onset at which the run is looked at."""
+
+EARLY_STEPS = 10
+"""A symptom may be dated so many steps before its cause: windows are about as long."""
+
+RULE_WINDOW, RULE_LEAST, RULE_SIGMA = 128, 20, 6.0
+"""The rule of OLMo: a loss six deviations above the mean of the last 128."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What was recorded of one optimizer."""
+
+    series: Mapping[str, Series]
+    facts: Facts
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Alarms and causes, most confident first."""
+
+    alarms: tuple[Finding, ...]
+    diagnoses: tuple[Diagnosis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was said of one run.
+
+    `alarms` are names of signatures above "info", `causes` and `layers` those of the
+    diagnoses in their order, `early` the alarms raised before the onset, `delay` the
+    steps from the onset to the first alarm (None: never), `rule_delay` the same for
+    the 6σ rule on the loss.
+    """
+
+    alarms: tuple[str, ...]
+    causes: tuple[str, ...]
+    layers: tuple[str, ...]
+    found: bool
+    early: tuple[str, ...] = ()
+    delay: int | None = None
+    rule_delay: int | None = None
+
+
+def judge(label: Label, folder: Path) -> Judgement:
+    """Diagnose the record of a label."""
+    streams = read(record_path(folder, label.scenario))
+    whole = said(streams)
+    truth, fault = label.truth, label.scenario.fault
+    judged = Judgement(
+        alarms=tuple(dict.fromkeys(one.signature for one in whole.alarms)),
+        causes=tuple(one.cause for one in whole.diagnoses),
+        layers=tuple(one.layer for one in whole.diagnoses),
+        found=bool(whole.alarms),
+    )
+    if truth is None or fault is None:
+        return judged
+    onset = truth.onset
+    found = any(one.onset >= onset - EARLY_STEPS for one in whole.alarms)
+    judged = replace(judged, found=found)
+    if onset:
+        before = said(cut(streams, onset - 1)).alarms
+        early = tuple(dict.fromkeys(one.signature for one in before))
+        judged = replace(judged, early=early)
+    kind = fault_named(fault)
+    if found and (kind.abrupt or kind.spikes):
+        delay = _delay(streams, onset)
+        judged = replace(judged, delay=delay, rule_delay=_rule(streams, onset))
+    return judged
+
+
+def read(path: Path) -> dict[str, Stream]:
+    """All that a record holds, by stream."""
+    with RecordReader(path) as reader:
+        facts = reader.facts()
+        return {
+            name: Stream(
+                {what: reader.series(what, name) for what in reader.quantities(name)},
+                facts.get(name, Facts(stream=name)),
+                tuple(reader.events(stream=name)),
+            )
+            for name in reader.streams()
+        }
+
+
+def said(streams: Mapping[str, Stream]) -> Said:
+    """Alarms and diagnoses of all streams."""
+    alarms: list[Finding] = []
+    diagnoses: list[Diagnosis] = []
+    for one in streams.values():
+        found = detect(one.series, one.facts, one.events)
+        alarms += [finding for finding in found if finding.severity in LOUD]
+        diagnoses += diagnose(found, one.facts, one.events)
+    ranked = sorted(diagnoses, key=lambda one: -one.confidence)
+    return Said(tuple(alarms), tuple(ranked))
+
+
+def cut(streams: Mapping[str, Stream], stop: int) -> dict[str, Stream]:
+    """What was known after step `stop`."""
+    return {
+        name: Stream(
+            {what: _until(series, stop) for what, series in one.series.items()},
+            one.facts,
+            tuple(event for event in one.events if event.step <= stop),
+        )
+        for name, one in streams.items()
+    }
+
+
+def _until(series: Series, stop: int) -> Series:
+    kept = int(np.searchsorted(series.steps, stop, side="right"))
+    return replace(series, steps=series.steps[:kept], values=series.values[:kept])
+
+
+def _delay(streams: Mapping[str, Stream], onset: int) -> int | None:
+    """The first step of the ladder at which an alarm is raised."""
+    for k in LADDER:
+        if said(cut(streams, onset + k)).alarms:
+            return k
+    return None
+
+
+def _rule(streams: Mapping[str, Stream], onset: int) -> int | None:
+    """Steps from the onset to the first alarm of the 6σ rule on the loss."""
+    for one in streams.values():
+        if "loss" in one.series:
+            steps, losses = one.series["loss"].steps, one.series["loss"].values[:, 0]
+            for place in np.flatnonzero(steps >= onset):
+                if six_sigma(losses[: place + 1]):
+                    return int(steps[place]) - onset
+    return None
+
+
+def six_sigma(losses: np.ndarray) -> bool:
+    """Whether the last loss lies six deviations above the ones before it.
+
+    >>> import numpy as np
+    >>> calm = np.tile([1.0, 1.1], 30)
+    >>> six_sigma(calm), six_sigma(np.append(calm, 2.0))
+    (False, True)
+    """
+    before = losses[-1 - RULE_WINDOW : -1].astype(np.float64)
+    if len(before) < RULE_LEAST:
+        return False
+    bound = before.mean() + RULE_SIGMA * before.std()
+    return not losses[-1] <= bound
