@@ -75,6 +75,8 @@ def _block(
         "parameter": tuple(parameter.name for parameter in known.parameters),
         "module": tuple(module.name for module in known.modules),
         "metric": ("held_out_accuracy",),
+        "quantile": ("q25", "q50", "q75", "q90", "max"),
+        "class": tuple(str(i) for i in range(10)),
     }
     for quantity in ALL:
         every = 1 if quantity.name in DENSE else EVERY

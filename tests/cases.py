@@ -400,7 +400,7 @@ def inputs_move(made: Draft) -> None:
 
 def epsilon_too_large(made: Draft) -> None:
     guesses(made)
-    made.facts = replace(made.facts, options={"betas": [0.9, 0.999], "eps": 1.0})
+    made.facts = replace(made.facts, options={"betas.1": 0.999, "eps": 1.0})
 
 
 def noise_only(made: Draft) -> None:

@@ -70,7 +70,7 @@ class Case:
     @property
     def adaptive(self) -> bool:
         """Whether the optimizer divides by the size of past gradients."""
-        return "betas" in self.facts.options or "Adam" in self.facts.optimizer
+        return "betas.1" in self.facts.options
 
     @property
     def attends(self) -> bool:

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from surefoot.signatures import network
-from surefoot.signatures.profile import columns
-from surefoot.signatures.statistics import Array, median_over_time, trailing_top
+from surefoot.signatures.statistics import Array, root_sum_square, trailing_top
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 BOUND = 3.0
 SHORTEST = 40
 IN_A_ROW = 2
+MEMORY = 2000
+"""Steps that a moving average is taken over: twice the memory of β₂ = 0.999."""
 LAG = 20
 SOURCE = (
     "norm of the gradient over the root of its moving average, as Adam holds it: 1 "
@@ -34,11 +34,10 @@ def detect(
     A growth that no rise of the loss follows is the noise of a batch.
     """
     grads = series["grad_norm"]
-    layers = tuple(name for name in network.weights(facts) if name in grads.layers)
-    if grads.steps.size < SHORTEST or not layers:
+    if grads.steps.size < SHORTEST:
         return []
-    ratio = staleness(columns(grads, layers), second_beta(facts))
-    usual = median_over_time(ratio.T)
+    beta = second_beta(facts)
+    usual = staleness(root_sum_square(grads.values)[:, None], beta)[:, 0]
     before = trailing_top(usual, 2 * SHORTEST)
     with np.errstate(invalid="ignore"):
         high = (usual > BOUND) & (usual > before)
@@ -47,13 +46,13 @@ def detect(
     if not steady.any():
         return []
     place = int(np.flatnonzero(steady)[0])
-    worst = int(np.nanargmax(np.nan_to_num(ratio[place])))
     onset = int(grads.steps[place])
-    name = f"grad_norm over its moving average, step {onset}, median over weights"
+    layers = _grown(grads, place, beta)
+    name = f"norm of all gradients over its moving average, step {onset}"
     return [
         Finding(
             signature="early_warning",
-            layer=layers[worst],
+            layer=layers[0] if layers else "run",
             onset=onset,
             severity="info",
             evidence=(Evidence(name, float(usual[place]), BOUND, SOURCE),),
@@ -64,12 +63,19 @@ def detect(
     ]
 
 
+def _grown(grads: Series, place: int, beta: float) -> tuple[str, ...]:
+    """Parameters whose own gradient has grown so at a step, the most first."""
+    first = max(0, place - MEMORY)
+    rows = grads.values[first : place + 1].astype(np.float64)
+    factor = np.nan_to_num(staleness(rows, beta)[-1])
+    order = np.argsort(-factor)
+    return tuple(grads.layers[i] for i in order if factor[i] > BOUND)
+
+
 def second_beta(facts: Facts) -> float:
     """β₂ of the optimizer; that of Adam where it has none."""
-    betas = facts.options.get("betas")
-    if isinstance(betas, list | tuple) and len(betas) > 1:
-        return float(betas[1])
-    return 0.999
+    beta = facts.options.get("betas.1")
+    return float(beta) if isinstance(beta, int | float) else 0.999
 
 
 def staleness(norms: Array, beta: float) -> Array:
@@ -114,8 +120,7 @@ def lead(series: Mapping[str, Series]) -> int:
     loss, grads = series.get("loss"), series["grad_norm"]
     if loss is None or loss.steps.size != grads.steps.size:
         return 0
-    clean = np.where(np.isfinite(grads.values), grads.values, 0.0).astype(np.float64)
-    total = np.sqrt(np.square(clean).sum(axis=1))
+    total = root_sum_square(grads.values)
     return lagged(total, loss.values[:, 0].astype(np.float64), LAG)[0]
 
 

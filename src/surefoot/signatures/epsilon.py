@@ -26,7 +26,7 @@ def detect(
 ) -> list[Finding]:
     """One finding if epsilon is the larger from the first steps on, in most weights."""
     epsilon = facts.options.get("eps")
-    adaptive = "betas" in facts.options or "alpha" in facts.options
+    adaptive = "betas.1" in facts.options or "alpha" in facts.options
     if not isinstance(epsilon, int | float) or not adaptive:
         return []
     grads = series["grad_norm"]

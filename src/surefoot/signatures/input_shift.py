@@ -20,6 +20,7 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Si
 WIDTH = 10
 BEFORE = 5
 AFTER = 2
+MOST_BLOCKS = 400
 """Blocks of ten steps that are compared: fifty steps before, twenty after."""
 SIGMAS = 8.0
 SMALLEST = 0.5
@@ -76,10 +77,23 @@ def detect(
 
 def jump(values: Array, smallest: float) -> Shift | None:
     """The largest lasting jump of a level that goes within one block, or None."""
-    if values.size < (BEFORE + AFTER) * WIDTH:
+    recent = max(0, values.size - MOST_BLOCKS * WIDTH)
+    found = _jump(values[recent:], smallest, WIDTH)
+    if recent == 0:
+        return found
+    # The whole of a long run is looked at more coarsely.
+    coarse = _jump(values, smallest, values.size // MOST_BLOCKS)
+    if found is None:
+        return coarse
+    return Shift(found.place + recent, found.size, found.bound)
+
+
+def _jump(values: Array, smallest: float, width: int) -> Shift | None:
+    """The largest lasting jump between blocks of a width."""
+    if values.size < (BEFORE + AFTER) * width:
         return None
-    levels = block_levels(values, WIDTH)
-    error = _error(values, levels)
+    levels = block_levels(values, width)
+    error = _error(values, levels, width)
     best: Shift | None = None
     for place in range(2, len(levels) - AFTER + 1):
         before = level(levels[max(0, place - BEFORE) : place])
@@ -91,22 +105,24 @@ def jump(values: Array, smallest: float) -> Shift | None:
         if abs(size) <= bound or not abrupt:
             continue
         if best is None or abs(size) > abs(best.size):
-            exact = _exact(values, place * WIDTH, before, after)
+            exact = _exact(values, place * width, before, after, width=width)
             best = Shift(exact, size, bound)
     return best
 
 
-def _error(values: Array, levels: Array) -> float:
+def _error(values: Array, levels: Array, width: int) -> float:
     """Uncertainty of the level of a block: from its batches, or from block to block."""
-    batch = 1.25 * noise(values) / np.sqrt(WIDTH)
+    batch = 1.25 * noise(values) / np.sqrt(width)
     blocks = scale_about_zero(np.diff(levels)) / np.sqrt(2.0)
     return float(max(batch, blocks))
 
 
-def _exact(values: Array, about: int, before: float, after: float) -> int:
+def _exact(
+    values: Array, about: int, before: float, after: float, *, width: int
+) -> int:
     """The step of a jump that lies within a block of `about`."""
     middle = 0.5 * (before + after)
-    first, last = max(0, about - WIDTH), min(values.size, about + 2 * WIDTH)
+    first, last = max(0, about - width), min(values.size, about + 2 * width)
     over = (values[first:last] > middle) == (after > before)
     # the place that leaves fewest steps on the wrong side
     wrong = np.concatenate([[0], np.cumsum(over)]) + np.concatenate(
