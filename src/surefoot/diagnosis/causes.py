@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from surefoot.diagnosis import (
     data,
     games,
@@ -39,3 +41,13 @@ ALL: tuple[Cause, ...] = (
         weigh=unknown,
     ),
 )
+
+
+def page(name: str) -> str:
+    """Where the documentation tells of a cause: a page of docs/ and its section.
+
+    >>> page("softmax applied twice")
+    'causes.md#softmax-applied-twice'
+    """
+    words = re.sub(r"[^\w\s-]", "", name.lower())
+    return f"causes.md#{re.sub(r'[-\s]+', '-', words).strip('-')}"
