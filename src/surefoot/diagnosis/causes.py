@@ -49,5 +49,5 @@ def page(name: str) -> str:
     >>> page("softmax applied twice")
     'causes.md#softmax-applied-twice'
     """
-    words = re.sub(r"[^\w\s-]", "", name.lower())
-    return f"causes.md#{re.sub(r'[-\s]+', '-', words).strip('-')}"
+    words = re.sub(r"[^\w\s-]", "", name.lower()).split()
+    return f"causes.md#{'-'.join(words)}"
