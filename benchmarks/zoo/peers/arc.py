@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.zoo.peers.alarm import Peer, Watcher, model_of
+import torch
+
+from benchmarks.zoo.peers.alarm import Peer, Watcher, model_of, number
 
 WORDS = {
     "nan_loss": ("non-finite",),
@@ -30,7 +32,7 @@ class Arc(Watcher):
         self.controller = arc.Controller(self.model, task.optimizer, config)
 
     def before_backward(self, step: int, loss: Any, batch: Any) -> None:
-        self.loss = loss.detach()
+        self.loss = torch.tensor(number(loss))
 
     def before_update(self, step: int) -> None:
         action = self.controller.step(self.loss)

@@ -6,6 +6,7 @@ from benchmarks.zoo.peers import (
     arc,
     dlcheck,
     neuraldbg,
+    ours,
     pulsegrad,
     rules,
     sherlorch,
@@ -19,6 +20,7 @@ from benchmarks.zoo.peers import (
 from benchmarks.zoo.peers.alarm import Peer
 
 ALL: tuple[Peer, ...] = (
+    ours.PEER,
     dlcheck.PEER,
     traintools.PEER,
     torchmortem.PEER,

@@ -76,7 +76,7 @@ class Dlcheck(Watcher):
 
 PEER = Peer(
     "DLCheck",
-    "git+https://github.com/QEDan/DLCheck@b201ad1",
+    "git+https://github.com/QEDan/DLCheck@b201ad12477ba5a9884a9fc1fb0583e0bcb6e48d",
     "live",
     Dlcheck,
     WORDS,

@@ -36,10 +36,15 @@ class Pulsegrad(Watcher):
         os.environ["PULSEGRAD_CONSOLE"] = "off"
         from pulsegrad import watch
 
-        pairs = zip(task.models.values(), task.optimizers.values(), strict=False)
+        one = next(iter(task.optimizers))
         self.sessions = [
-            watch(model, optimizer, run_dir=self.folder, stats_mode="sync")
-            for model, optimizer in pairs
+            watch(
+                model,
+                task.optimizers.get(name, task.optimizers[one]),
+                run_dir=self.folder,
+                stats_mode="sync",
+            )
+            for name, model in task.models.items()
         ]
 
     def end(self) -> None:

@@ -17,8 +17,8 @@ class Stabilityguard(Watcher):
     def start(self, task: Any) -> None:
         from stabilityguard import GuardedOptimizer
 
-        pairs = list(zip(task.models.values(), task.optimizers.items(), strict=False))
-        for model, (name, optimizer) in pairs:
+        for name, optimizer in list(task.optimizers.items()):
+            model = task.models.get(name, task.model)
             task.optimizers[name] = GuardedOptimizer(
                 optimizer, model, verbose=False, log_dir=str(self.folder / name)
             )

@@ -43,7 +43,7 @@ class Traintools(Watcher):
         self.tracker = TraintoolsTracker(self.model, task.loss, verbose=False)
 
     def before_backward(self, step: int, loss: Any, batch: Any) -> None:
-        inputs, targets = batch if isinstance(batch, tuple | list) else (batch, None)
+        inputs, targets = (*batch, None)[:2]
         self._warn(step, self.batches.inspect(inputs, targets, step=step).warnings)
 
     def before_update(self, step: int) -> None:

@@ -61,7 +61,8 @@ class Acceptable:
 
 _TOO_FAST = (
     "update too large, loss spike, divergence, gradient explodes, non-finite,"
-    " dead units, weight growth, saturation, input shift, non-finite source, rank collapse"
+    " dead units, weight growth, saturation, input shift, non-finite source,"
+    " rank collapse"
 )
 _STUCK = (
     "plateau, not fitted, gradient vanishes, no gradient, update too small, dead units,"

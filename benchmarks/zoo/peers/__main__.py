@@ -1,0 +1,72 @@
+"""`python -m benchmarks.zoo.peers`: nothing comes in, the table of all tools goes out.
+
+Runs in the environment that `make zoo` makes for it. Tools that are not installed
+are named with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from benchmarks.peers import missing, unversioned
+from benchmarks.zoo.peers import catalogue, cost, runs, score
+from benchmarks.zoo.peers.alarm import Peer
+from benchmarks.zoo.peers.run import Attempt, attempts, harms
+
+COSTED = ("mlp-1", "conv-1", "gpt-1")
+"""Healthy runs on which the cost of a step is measured."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.zoo.peers", None, __doc__)
+    parser.add_argument("--peer", default="*", help="tools by name, as a pattern")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="where all numbers are kept")
+    chosen = parser.parse_args(arguments)
+    start = time.monotonic()
+    absent = missing()
+    peers = [one for one in catalogue.ALL if fnmatch(one.name, chosen.peer)]
+    here = [one for one in peers if unversioned(one.needs) not in absent]
+    harmful = harms(runs.faulty(), chosen.processes)
+    done = _attempts(here, chosen.processes)
+    costs = {one.name: _costs(one) for one in here}
+    rows = [score.row(one, done, harmful, costs[one.name]) for one in here]
+    unseen = {
+        one.name: absent[unversioned(one.needs)] for one in peers if one not in here
+    }
+    print(score.printed(rows, unseen))
+    print(f"\n{len(done)} runs, {(time.monotonic() - start) / 60:.0f} minutes")
+    if chosen.json:
+        kept = json.dumps(score.as_json(rows, done) | {"harmful": harmful}, indent=1)
+        chosen.json.write_text(kept, encoding="utf-8")
+
+
+def _attempts(peers: Sequence[Peer], processes: int) -> list[Attempt]:
+    pairs = [(one, run) for one in peers for run in (*runs.healthy(), *runs.faulty())]
+    found: list[Attempt] = []
+    for one in attempts(pairs, processes):
+        found.append(one)
+        if len(found) % 50 == 0:
+            print(f"{len(found)} of {len(pairs)}: {one.peer}", file=sys.stderr)
+        if one.crash:
+            print(f"{one.peer} at {one.run}: {one.crash}", file=sys.stderr)
+    return found
+
+
+def _costs(peer: Peer) -> list[float]:
+    """Ratios on the runs where the tool did not crash; nothing if it watches none."""
+    if peer.when == "before":
+        return []
+    healthy = {one.name: one for one in runs.healthy()}
+    found = [cost.ratio(peer, healthy[name]) for name in COSTED]
+    return [one for one in found if one is not None]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Surefoot itself, counted like any other: what it says while a run goes on, and after.
+
+While it goes on: what the lookout would say of the record as it was every ten steps.
+After it: all findings above "info" and all diagnoses of the whole record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.zoo.peers.alarm import Peer, Watcher
+from surefoot.diagnosis.examine import judge, streams
+from surefoot.record.reader import RecordReader
+from surefoot.signatures.streams import Stream
+from surefoot.zoo.train import Watching
+
+SIGNATURES: Mapping[str, tuple[str, ...]] = {
+    "loss_spike": ("loss spike",),
+    "divergence": ("divergence",),
+    "exploding": ("gradient explodes",),
+    "vanishing": ("gradient vanishes",),
+    "nonfinite": ("non-finite", "non-finite source"),
+    "dead_units": ("dead units",),
+    "saturation": ("saturation",),
+    "not_learning": ("plateau",),
+    "oscillation": ("loss spike",),
+    "overfitting": ("overfitting",),
+    "frozen": ("unchanged weights",),
+    "never_stepped": ("unchanged weights",),
+    "input_scale": ("input scale",),
+    "input_shift": ("input shift",),
+    "stale_moment": ("stale moment",),
+    "zero_start": ("initial variance",),
+    "symmetric_start": ("initial variance",),
+    "accumulating": ("gradient explodes",),
+}
+"""Symptoms, as far as they say more than the cause that they lead to; a cause stands
+for itself."""
+
+LOOK = 10
+"""Steps between two looks at the record; the lookout looks every three seconds."""
+
+
+class Surefoot(Watcher):
+    """The lines of its first page."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.watching = Watching(folder, "run")
+
+    def start(self, task: Any) -> None:
+        self.watching.start(task)
+        self.steps = task.steps
+
+    def before_backward(self, step: int, loss: Any, batch: Any) -> None:
+        self.watching.before_backward(step, loss, batch)
+
+    def before_update(self, step: int) -> None:
+        self.watching.before_update(step)
+
+    def after_update(self, step: int, loss: Any, batch: Any) -> None:
+        self.watching.after_update(step, loss, batch)
+
+    def measured(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.watching.measured(step, metrics)
+
+    def end(self) -> None:
+        self.watching.end()
+        assert self.watching.run is not None
+        with RecordReader(self.watching.run.path) as reader:
+            whole = streams(reader)
+        for step in range(0, self.steps - 1, LOOK):
+            self._look(step, {name: until(one, step) for name, one in whole.items()})
+        findings, diagnoses = judge(whole)
+        for diagnosis in diagnoses:
+            self.say(self.steps - 1, diagnosis.cause, _layer(diagnosis.layer))
+        for finding in findings:
+            if finding.severity != "info":
+                self.say(self.steps - 1, finding.signature, _layer(finding.layer))
+
+    def _look(self, step: int, record: Mapping[str, Stream]) -> None:
+        """Say what the lookout would say: what is confirmed, or has done damage."""
+        for rank, diagnosis in enumerate(judge(record)[1]):
+            levels = {one.severity for one in diagnosis.findings}
+            if diagnosis.confirmed or (rank == 0 and "critical" in levels):
+                self.say(step, diagnosis.cause, _layer(diagnosis.layer))
+                for finding in diagnosis.findings:
+                    if finding.severity != "info":
+                        self.say(step, finding.signature, _layer(finding.layer))
+
+
+def until(stream: Stream, step: int) -> Stream:
+    """A stream as it was after a step."""
+    series = {
+        name: replace(one, steps=one.steps[kept], values=one.values[kept])
+        for name, one in stream.series.items()
+        if (kept := one.steps <= step).any()
+    }
+    events = [event for event in stream.events if event.step <= step]
+    return replace(stream, series=series, events=events)
+
+
+def _layer(name: str) -> str:
+    return "" if name == "run" else name
+
+
+PEER = Peer("Surefoot", "", "live", Surefoot, SIGNATURES)
