@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from surefoot.diagnosis.diagnose import diagnose
+from surefoot.diagnosis.examine import judge as weigh
+from surefoot.diagnosis.examine import streams as recorded
 from surefoot.record.reader import RecordReader
-from surefoot.signatures.detect import detect
-from surefoot.types import Diagnosis, Event, Facts, Finding, Series
+from surefoot.signatures.streams import Stream
+from surefoot.types import Diagnosis, Finding, Series
 from surefoot.zoo.catalogue import fault_named
 from surefoot.zoo.recording import Label, record_path
 
@@ -28,15 +29,6 @@ EARLY_STEPS = 10
 
 RULE_WINDOW, RULE_LEAST, RULE_SIGMA = 128, 20, 6.0
 """The rule of OLMo: a loss six deviations above the mean of the last 128."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What was recorded of one optimizer."""
-
-    series: Mapping[str, Series]
-    facts: Facts
-    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +88,23 @@ def judge(label: Label, folder: Path) -> Judgement:
 def read(path: Path) -> dict[str, Stream]:
     """All that a record holds, by stream."""
     with RecordReader(path) as reader:
-        facts = reader.facts()
-        return {
-            name: Stream(
-                {what: reader.series(what, name) for what in reader.quantities(name)},
-                facts.get(name, Facts(stream=name)),
-                tuple(reader.events(stream=name)),
-            )
-            for name in reader.streams()
-        }
+        return recorded(reader)
 
 
 def said(streams: Mapping[str, Stream]) -> Said:
     """Alarms and diagnoses of all streams."""
-    alarms: list[Finding] = []
-    diagnoses: list[Diagnosis] = []
-    for one in streams.values():
-        found = detect(one.series, one.facts, one.events)
-        alarms += [finding for finding in found if finding.severity in LOUD]
-        diagnoses += diagnose(found, one.facts, one.events)
-    ranked = sorted(diagnoses, key=lambda one: -one.confidence)
-    return Said(tuple(alarms), tuple(ranked))
+    findings, diagnoses = weigh(streams)
+    alarms = tuple(finding for finding in findings if finding.severity in LOUD)
+    return Said(alarms, tuple(diagnoses))
 
 
 def cut(streams: Mapping[str, Stream], stop: int) -> dict[str, Stream]:
     """What was known after step `stop`."""
     return {
         name: Stream(
-            {what: _until(series, stop) for what, series in one.series.items()},
             one.facts,
-            tuple(event for event in one.events if event.step <= stop),
+            {what: _until(series, stop) for what, series in one.series.items()},
+            [event for event in one.events if event.step <= stop],
         )
         for name, one in streams.items()
     }
