@@ -15,31 +15,8 @@ import surefoot
 from surefoot.probes.gradients import norms
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.sampling import COUNT, channels, places, sample
-from surefoot.record.reader import RecordReader
 
 EVERY = surefoot.Options(every=1, budget=None)
-
-
-class Recorded:
-    """Runs a loop under watch, and reads series from its record."""
-
-    def __init__(self, folder: Any) -> None:
-        self.folder = folder
-
-    def __call__(self, model: Any, optimizer: Any, step: Any, steps: int = 6) -> Any:
-        with surefoot.watch(model, optimizer, folder=self.folder, options=EVERY) as run:
-            for number in range(steps):
-                run.step(step(number))
-        assert not any(recorder.shield.off for recorder in run.streams.values())
-        self.reader = RecordReader(run.path)
-        return self.reader
-
-
-@pytest.fixture
-def recorded(tmp_path: Any) -> Any:
-    found = Recorded(tmp_path)
-    yield found
-    found.reader.close()
 
 
 def small(seed: int = 0) -> nn.Module:
@@ -143,11 +120,11 @@ def test_accumulated_gradients_and_mean_losses(recorded: Any) -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             run.step(loss)
-    recorded.reader = RecordReader(run.path)
-    norm = recorded.reader.series("grad_norm").of("0.weight")
+    reader = recorded.reader(run.path)
+    norm = reader.series("grad_norm").of("0.weight")
     np.testing.assert_allclose(norm, truth, rtol=1e-5)
     means = np.asarray(losses).reshape(4, 3).mean(1)
-    found = recorded.reader.series("loss").values[:, 0]
+    found = reader.series("loss").values[:, 0]
     np.testing.assert_allclose(found, means, rtol=1e-6)
 
 
@@ -299,6 +276,7 @@ def test_new_parameter_groups_go_on_in_the_same_stream(recorded: Any) -> None:
 
 def test_compiled_models_keep_one_graph_and_say_what_is_unseen(recorded: Any) -> None:
     torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
     model = torch.compile(small(), backend="eager", fullgraph=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 

@@ -73,8 +73,10 @@ class Instruments:
             self._timed("pair", self.pairs.before)
 
     def after(self, step: int) -> None:
-        """After an update: sample what it changed; nothing is copied any more."""
+        """After an update: sample what it changed; its passes are over."""
         self.copies = None
+        if self.outlook.armed:
+            self.outlook.remove()
         if self.pairs.armed:
             self._timed("pair", lambda: self.pairs.after(step))
 
