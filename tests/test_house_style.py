@@ -44,7 +44,7 @@ SHIELDS = {
 }
 """The only files that may catch every exception."""
 
-SPEAKERS = ("cli.py", "script.py", "progress.py", "zoo/__main__.py")
+SPEAKERS = ("cli.py", "script.py", "check_script.py", "progress.py", "zoo/__main__.py")
 """The command line: the only files that write to the terminal."""
 
 SOURCES = source_code.sources()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from surefoot.diagnosis.examine import examine
+    from surefoot.preflight.check import check
+    from surefoot.preflight.report import Report
     from surefoot.probes.recorder import Options
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
@@ -23,8 +25,10 @@ _HOMES: Mapping[str, str] = {
     "Options": "surefoot.probes.recorder",
     "RecordError": "surefoot.record.schema",
     "RecordReader": "surefoot.record.reader",
+    "Report": "surefoot.preflight.report",
     "Run": "surefoot.run",
     "SurefootWarning": "surefoot.run",
+    "check": "surefoot.preflight.check",
     "examine": "surefoot.diagnosis.examine",
     "watch": "surefoot.run",
 }
@@ -33,8 +37,10 @@ __all__ = [
     "Options",
     "RecordError",
     "RecordReader",
+    "Report",
     "Run",
     "SurefootWarning",
+    "check",
     "examine",
     "watch",
 ]

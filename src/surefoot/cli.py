@@ -22,6 +22,7 @@ from rich.progress import Progress
 
 from surefoot.diagnosis.examine import examine
 from surefoot.experiments.trial import TrialError, try_prescription
+from surefoot.preflight.explain import explain as explain_name
 from surefoot.record.export import export as export_record
 from surefoot.record.folder import DEFAULT_FOLDER, find_run, list_runs
 from surefoot.record.reader import RecordReader
@@ -77,6 +78,28 @@ def run(context: typer.Context) -> None:
     sys.stdout.flush()
     # The script gets a process of its own, without the packages of this one.
     os.execv(sys.executable, command)
+
+
+@app.command(
+    context_settings={**PASS_ON, "help_option_names": []}, add_help_option=False
+)
+def check(context: typer.Context) -> None:
+    """Check a training script before its first update, and stop it there.
+
+    surefoot check [--json] [--sarif F] [--baseline F] SCRIPT [ARGUMENTS…]
+    """
+    command = [sys.executable, "-m", "surefoot.check_script", *context.args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="An id, a symptom or a cause.")],
+) -> None:
+    """Say what a finding is, how it is told, and what to do about it."""
+    with _refused():
+        _write(explain_name(name))
 
 
 @app.command()

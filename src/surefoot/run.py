@@ -27,6 +27,8 @@ from torch import nn
 
 from surefoot.diagnosis.examine import examine
 from surefoot.lookout import Lookout
+from surefoot.preflight.check import check as check_before
+from surefoot.preflight.report import Report
 from surefoot.probes.recorder import Options, Recorder
 from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched, check, streams
@@ -176,6 +178,18 @@ class Run:
         self.flush()
         with RecordReader(self._writer.path) as reader:
             return examine(reader)
+
+    def preflight(self, batch: Any, loss_fn: LossFunction) -> Report:
+        """Check what is watched on one batch, before training; see `surefoot.check`.
+
+        Nothing of the check is recorded, and nothing is changed.
+        """
+        first = next(iter(self._recorders.values()), None)
+        if first is None:
+            return Report(skipped=("nothing is watched: the run is off or closed",))
+        model = next(iter(first.watched.roots.values()))
+        optimizer = first.watched.optimizer
+        return check_before(model, batch, loss_fn=loss_fn, optimizer=optimizer)
 
     def flush(self) -> None:
         """Bring everything recorded so far to the disk."""

@@ -1,0 +1,134 @@
+"""Checks of the learning rate on one batch: a Trial comes in, Notices go out."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from surefoot.preflight.report import Notice
+from surefoot.preflight.signs import (
+    EXPERIMENT,
+    FAR_ABOVE,
+    LITTLE,
+    explodes,
+    guess_ratio,
+    inputs_large,
+    learns_nothing,
+    outlier,
+)
+from surefoot.preflight.trial import Trial
+from surefoot.types import Evidence
+
+OVER = 0.5
+"""Fraction of the first update that raises the loss. Healthy runs of
+benchmarks/preflight.py have 4 to inf."""
+
+NOTHING = 0.002
+"""Share of the first loss. Healthy runs of benchmarks/preflight.py, warm-ups and
+fine-tuning included, win more in 40 updates, or win LITTLE at a hundred times the
+rate."""
+
+TRAINED = 0.5
+"""First loss over that of a guess, below which a network was trained before."""
+
+SPAN = (1 / 300, 1 / 4)
+"""Rates over the critical one. Nine of ten healthy runs of benchmarks/preflight.py
+train in this span."""
+
+
+def too_high(trial: Trial) -> list[Notice]:
+    """The first update lowers the loss, or would if it were not so long."""
+    along = trial.line
+    if along is None or inputs_large(trial) or outlier(trial) is not None:
+        return []
+    if along.best <= 0 or guess_ratio(trial)[0] > FAR_ABOVE:
+        return []
+    if along.critical >= OVER:
+        return _diverges(trial)
+    rate = _rate(trial)
+    seen = Evidence(
+        "fraction of the first update that raises the loss", along.critical, OVER,
+        EXPERIMENT,
+    )  # fmt: skip
+    detail = f"lr is {rate:.3g}; {_interval(trial)}"
+    return [Notice("SF602", "warning", "run", detail, (seen,))]
+
+
+def _diverges(trial: Trial) -> list[Notice]:
+    """The first update is short enough, but momentum makes the next ones too long."""
+    fit = trial.fit
+    gentle = max((f.fall for f in trial.fits if f.factor < 1), default=0.0)
+    if fit is None or fit.fall > -1 or gentle < LITTLE:
+        return []
+    end = min(fit.end, 1e30)
+    source = f"{EXPERIMENT}; at lower rates the loss falls by {gentle:.0%}"
+    seen = Evidence("loss after trial updates", end, 2 * fit.start, source)
+    detail = f"lr is {_rate(trial):.3g}; {_interval(trial)}"
+    return [Notice("SF602", "warning", "run", detail, (seen,))]
+
+
+def too_low(trial: Trial) -> list[Notice]:
+    """Trial updates lower the loss of one batch, at this rate or a schedule's."""
+    fit = trial.fit
+    far = next((one for one in trial.fits if one.factor >= 100), None)
+    if fit is None or far is None or learns_nothing(trial) or explodes(trial):
+        return []
+    ratio, call = guess_ratio(trial)
+    if fit.fall >= NOTHING or far.fall >= 2 * LITTLE or fit.fall < 0:
+        return []
+    if _rising(trial) or far.fall <= fit.fall:
+        return []
+    fresh = call is not None and ratio > TRAINED
+    moved = median(trial.update_ratio.values()) if trial.update_ratio else math.nan
+    seen = (
+        Evidence(
+            "share of the loss won by trial updates", fit.fall, NOTHING, EXPERIMENT
+        ),
+        Evidence("the same at 100 times the rate", far.fall, 2 * LITTLE, EXPERIMENT),
+    )
+    detail = (
+        f"lr is {_rate(trial):.3g}; an update changes the weights by {moved:.1g} of "
+        f"their size; {_interval(trial)}"
+    )
+    return [Notice("SF603", "warning" if fresh else "info", "run", detail, seen)]
+
+
+def repeatable(trial: Trial) -> list[Notice]:
+    """The same state gives the same loss."""
+    if math.isnan(trial.repeated) or trial.repeated == trial.loss:
+        return []
+    gap = abs(trial.repeated - trial.loss)
+    seen = Evidence("difference of the two losses", gap, 0.0, "arithmetic")
+    detail = f"First {trial.loss:.8g}, then {trial.repeated:.8g}."
+    return [Notice("SF605", "info", "run", detail, (seen,))]
+
+
+def suggested(trial: Trial) -> tuple[float, float] | None:
+    """An interval of learning rates to choose from; None where it cannot be told."""
+    along = trial.line
+    if along is None or not 0 < along.critical < math.inf or _rate(trial) <= 0:
+        return None
+    critical = along.critical * _rate(trial)
+    return SPAN[0] * critical, SPAN[1] * critical
+
+
+def _interval(trial: Trial) -> str:
+    found = suggested(trial)
+    if found is None:
+        return "no upper end was found"
+    return f"rates between {found[0]:.2g} and {found[1]:.2g} suit this first batch."
+
+
+def _rate(trial: Trial) -> float:
+    optimizer = trial.subject.optimizer
+    return 0.0 if optimizer is None else float(optimizer.param_groups[0].get("lr", 0))
+
+
+def _rising(trial: Trial) -> bool:
+    """Whether a schedule is known that has the rate below its target now."""
+    optimizer = trial.subject.optimizer
+    groups = [] if optimizer is None else optimizer.param_groups
+    return any(float(g.get("initial_lr", 0)) > 1.5 * float(g["lr"]) for g in groups)
+
+
+ALL = (too_high, too_low, repeatable)

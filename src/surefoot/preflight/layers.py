@@ -1,0 +1,155 @@
+"""What each layer puts out: a model comes in, Layers of one pass go out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from surefoot.preflight.trial import Layer
+
+MOST_ELEMENTS = 1_000_000
+"""Elements of an output that are looked at; evenly spaced rows of a larger one."""
+
+ENDS: Mapping[str, tuple[float, float]] = {
+    "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0), "Softsign": (-1.0, 1.0),
+}  # fmt: skip
+"""The range of activations that saturate."""
+
+NEAR = 0.01
+"""Outputs within this share of the range from an end count as saturated: a sigmoid or
+tanh has 4 % of its largest slope there."""
+
+CHANNELS_FIRST = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d)
+
+
+class Taps:
+    """Hooks on all modules without children, for one forward and backward pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._names = {m: n for n, m in model.named_modules() if not _inner(m)}
+        self._found: dict[str, Layer] = {}
+        self._gradients: dict[str, float] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self._handles = [m.register_forward_hook(self._see) for m in self._names]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in the order of their first call, with what came back."""
+        return tuple(
+            replace(layer, gradient=self._gradients.get(name, math.nan))
+            for name, layer in self._found.items()
+        )
+
+    def _see(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Look at the first call of a module."""
+        name, out, given = self._names[module], first_float(output), first_float(args)
+        if name in self._found or out is None or not torch.is_grad_enabled():
+            return
+        self._found[name] = layer(
+            name,
+            module,
+            out=out.detach(),
+            given=None if given is None else given.detach(),
+        )
+        if out.requires_grad:
+            out.register_hook(partial(self._keep, name))
+
+    def _keep(self, name: str, grad: torch.Tensor) -> None:
+        self._gradients[name] = float(grad.detach().float().norm())
+
+
+def layer(
+    name: str, module: nn.Module, *, out: torch.Tensor, given: torch.Tensor | None
+) -> Layer:
+    """The statistics of one output."""
+    flat = rows(out, module).float()
+    finite = bool(torch.isfinite(flat).all())
+    kind = type(module).__name__
+    low, high = ENDS.get(kind, (math.nan, math.nan))
+    edge = NEAR * (high - low)
+    saturated = ((flat < low + edge) | (flat > high - edge)).float().mean()
+    return Layer(
+        name=name,
+        kind=kind,
+        module=module,
+        shape=tuple(out.shape),
+        rms=float(flat.square().mean().sqrt()),
+        absmax=float(flat.abs().max()) if flat.numel() else 0.0,
+        between=between(flat),
+        dead=_dead(flat),
+        saturated=float(saturated),
+        rows=len(flat),
+        finite=finite,
+        input_rms=math.nan if given is None else _rms(given),
+        input_between=math.nan if given is None else between(rows(given).float()),
+        input_dead=math.nan if given is None else _dead(rows(given)),
+        half=out.dtype == torch.float16,
+        input_finite=given is None or bool(torch.isfinite(given).all()),
+    )
+
+
+def rows(out: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:
+    """An output as rows of units, shape `[rows, units]`; some rows if it is large.
+
+    Units are channels in maps (4 or more dimensions) and after a 1-d convolution,
+    else the last dimension.
+    """
+    if out.dim() <= 1:
+        return out.reshape(-1, 1)
+    first = out.dim() >= 4 or isinstance(module, CHANNELS_FIRST)
+    flat = out.movedim(1, -1) if first and out.dim() > 2 else out
+    flat = flat.reshape(-1, flat.shape[-1])
+    return flat[:: max(1, flat.numel() // MOST_ELEMENTS)]
+
+
+def between(flat: torch.Tensor) -> float:
+    """Share of the mean square that differs between rows; NaN for a single row.
+
+    >>> between(torch.tensor([[1.0, -1.0], [1.0, -1.0]]))
+    0.0
+    >>> between(torch.tensor([[1.0], [-1.0]]))
+    1.0
+    """
+    if len(flat) < 2 or not flat.any():
+        return math.nan if len(flat) < 2 else 0.0
+    # In double precision, and from a scaled copy: tiny signals are the point here.
+    x = flat.double() / flat.abs().max()
+    return float((x - x.mean(0)).square().mean() / x.square().mean())
+
+
+def first_float(value: Any) -> torch.Tensor | None:
+    """The first floating tensor of a nest, as in a module's output."""
+    if isinstance(value, torch.Tensor):
+        return value if value.is_floating_point() else None
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return next((t for v in value if (t := first_float(v)) is not None), None)
+    return None
+
+
+def _dead(flat: torch.Tensor) -> float:
+    """Share of units that are zero in all rows; NaN for a single row."""
+    return float((flat == 0).all(0).float().mean()) if len(flat) > 1 else math.nan
+
+
+def _inner(module: nn.Module) -> bool:
+    return any(True for _ in module.children())
+
+
+def _rms(tensor: torch.Tensor) -> float:
+    return float(tensor.detach().float().square().mean().sqrt())

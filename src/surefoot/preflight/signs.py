@@ -1,0 +1,160 @@
+"""Signs that several checks go by: a Trial comes in, plain answers go out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from surefoot.preflight.tape import LossCall
+from surefoot.preflight.trial import Layer, Trial
+
+EXPERIMENT = "experiment: benchmarks/preflight.py"
+
+FAR_ABOVE = 8.0
+"""First loss over that of a guess. Healthy runs of benchmarks/preflight.py stay below
+2; a reset head on trained features starts at 1.7."""
+
+LARGE_INPUT = 20.0
+"""Root mean square of inputs that are far from unit size: standardised data has 1,
+pixels in 0..255 about 100."""
+
+LITTLE = 0.1
+"""Healthy networks of benchmarks/preflight.py take a tenth off the loss of one batch
+at some rate within 40 updates, and most take half."""
+
+ALIKE = 1e-4
+"""Share of the mean square of the outputs that differs between rows, after a fit.
+Healthy networks of benchmarks/preflight.py have 4e-4 to 1; those that could not learn
+had 1e-13 or less."""
+
+OUTLIER = 20.0
+"""Output size over input size of one layer against the median layer. Healthy layers
+of benchmarks/preflight.py stay within a factor of 8."""
+
+NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.GroupNorm, nn.RMSNorm,
+)  # fmt: skip
+
+
+def guess_ratio(trial: Trial) -> tuple[float, LossCall | None]:
+    """The largest first loss of a classification over that of a uniform guess."""
+    found = [(ratio, call) for call in trial.calls if (ratio := _ratio(call)) > 0]
+    return max(found, key=lambda one: one[0], default=(math.nan, None))
+
+
+def _ratio(call: LossCall) -> float:
+    """Mean loss over ln C, 0 where it is no classification or has other shapes."""
+    out, target = call.output.detach().float(), call.target.detach()
+    if call.name == "binary_cross_entropy_with_logits" and out.shape == target.shape:
+        return float(F.binary_cross_entropy_with_logits(out, target.float())) / LN2
+    if call.name != "cross_entropy" or out.dim() < 2 or out.shape[1] < 2:
+        return 0.0
+    ignored = int(call.settings.get("ignore_index", -100))
+    if target.is_floating_point() or not bool((target != ignored).any()):
+        return 0.0
+    mean = F.cross_entropy(out, target.long(), ignore_index=ignored)
+    return float(mean) / math.log(out.shape[1])
+
+
+LN2 = math.log(2)
+
+
+def explodes(trial: Trial) -> bool:
+    """Whether the first loss, or all trial updates, are out of all proportion."""
+    broken = bool(trial.fits) and not any(fit.finite for fit in trial.fits)
+    return guess_ratio(trial)[0] > FAR_ABOVE or broken or not math.isfinite(trial.loss)
+
+
+def overshoots(trial: Trial) -> bool:
+    """Whether the first update raises the loss at half its length already."""
+    return trial.line is not None and trial.line.critical < 0.5
+
+
+def learns_nothing(trial: Trial) -> bool:
+    """Whether no trial update taught the network to tell its examples apart."""
+    if not trial.fits or trial.output is None or inputs_equal(trial):
+        return False
+    apart = [f.between for f in trial.fits if not math.isnan(f.between)]
+    fallen = max((f.fall for f in trial.fits if f.finite), default=-math.inf)
+    return bool(apart) and max(apart) < ALIKE and fallen < LITTLE
+
+
+def weighted(trial: Trial) -> list[Layer]:
+    """The layers that multiply by a matrix, embeddings left out, in forward order."""
+    return [
+        one
+        for one in trial.layers
+        if one.weighted and not isinstance(one.module, nn.Embedding)
+    ]
+
+
+def first_input(trial: Trial) -> Layer | None:
+    """The first layer that is given numbers."""
+    return next((o for o in trial.layers if not math.isnan(o.input_rms)), None)
+
+
+def inputs_equal(trial: Trial) -> bool:
+    """Whether all examples of the batch are the same, as far as can be seen."""
+    first = first_input(trial)
+    embeds = any(isinstance(one.module, nn.Embedding) for one in trial.layers)
+    return first is not None and not embeds and first.input_between == 0
+
+
+def inputs_large(trial: Trial) -> bool:
+    """Whether the network is given inputs far above unit size."""
+    first = first_input(trial)
+    embeds = bool(trial.layers) and isinstance(trial.layers[0].module, nn.Embedding)
+    return first is not None and not embeds and first.input_rms > LARGE_INPUT
+
+
+def gains(trial: Trial) -> dict[str, float]:
+    """Size of output over size of input of each weighted layer."""
+    return {
+        one.name: one.rms / one.input_rms
+        for one in weighted(trial)
+        if one.input_rms > 0 and math.isfinite(one.rms)
+    }
+
+
+def outlier(trial: Trial) -> tuple[str, float] | None:
+    """The layer that enlarges its input far more than the others, and how much more."""
+    sizes = gains(trial)
+    if len(sizes) < 2:
+        return None
+    name = max(sizes, key=lambda one: sizes[one])
+    usual = median(size for other, size in sizes.items() if other != name)
+    if usual <= 0 or sizes[name] < OUTLIER or sizes[name] < OUTLIER * usual:
+        return None
+    return name, sizes[name] / usual
+
+
+def slope(values: Sequence[float]) -> float:
+    """The factor from one value to the next, by least squares on their logarithms.
+
+    >>> round(slope([8.0, 4.0, 2.0, 1.0]), 3)
+    0.5
+    """
+    points = [(i, math.log(v)) for i, v in enumerate(values) if v > 0]
+    if len(points) < 2:
+        return math.nan
+    mid_x = sum(x for x, _ in points) / len(points)
+    mid_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - mid_x) ** 2 for x, _ in points)
+    return math.exp(sum((x - mid_x) * (y - mid_y) for x, y in points) / spread)
+
+
+def difference(one: Layer) -> float:
+    """How much the outputs of different rows differ: their standard deviation."""
+    return one.rms * math.sqrt(one.between) if one.between >= 0 else math.nan
+
+
+def is_zero(module: nn.Module) -> bool:
+    """Whether all matrices of a module are zero."""
+    matrices = [w for w in module.parameters(False) if w.dim() >= 2]
+    return bool(matrices) and not any(bool(torch.any(w != 0)) for w in matrices)

@@ -1,0 +1,143 @@
+"""Trial updates: a Bench comes in, fits, lines and update sizes go out; all undone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from surefoot.preflight.layers import between, first_float, rows
+from surefoot.preflight.restore import Snapshot
+from surefoot.preflight.tape import Tape
+from surefoot.preflight.trial import Fit, Line, Subject
+
+FIT_STEPS = 40
+"""Updates of a one-batch fit. benchmarks/preflight.py: healthy networks take a fifth
+off the loss of one batch in fewer, at the rate they are trained with."""
+
+FACTORS = tuple(10 ** (k / 3) for k in range(-12, 10))
+"""Lengths along the first update: four decades below it to three above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One subject under trial, and the snapshot that every trial begins from."""
+
+    subject: Subject
+    snapshot: Snapshot
+    until: float
+
+    def loss(self) -> torch.Tensor:
+        """The loss of the batch, with the same random numbers each time."""
+        self.snapshot.random.restore()
+        value = self.subject.loss_fn(self.subject.model, self.subject.batch)
+        if getattr(value, "numel", lambda: 0)() != 1:
+            came = getattr(value, "shape", type(value).__name__)
+            raise ValueError(
+                f"loss_fn gave {came}; expected a tensor with one element; reduce the "
+                "loss with .mean() or .sum(), and do not call .item() on it"
+            )
+        return value.reshape(())
+
+    def weights(self) -> list[torch.Tensor]:
+        """The tensors that the optimizer changes."""
+        return list(self.subject.held().values())
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self.until
+
+
+def fit(bench: Bench, factor: float, steps: int = FIT_STEPS) -> Fit:
+    """Train on the one batch at `factor` times the learning rate, then undo it."""
+    bench.snapshot.rewind()
+    _scale_rate(bench, factor)
+    losses: list[float] = []
+    for _ in range(steps):
+        losses.append(backward(bench))
+        if not math.isfinite(losses[-1]) or bench.late:
+            break
+        update(bench)
+    spread = math.nan if not math.isfinite(losses[-1]) else _spread(bench)
+    bench.snapshot.rewind()
+    return Fit(factor, tuple(losses), spread)
+
+
+def backward(bench: Bench) -> float:
+    """One backward pass, clipped as the run clips; the loss."""
+    for weight in bench.weights():
+        weight.grad = None
+    loss = bench.loss()
+    loss.backward()
+    if bench.subject.max_grad_norm is not None:
+        nn.utils.clip_grad_norm_(bench.weights(), bench.subject.max_grad_norm)
+    return float(loss.detach())
+
+
+def update(bench: Bench) -> None:
+    """One update, past all hooks: nothing that watches the optimizer sees it."""
+    optimizer = bench.subject.optimizer
+    if optimizer is None:
+        return
+    step = type(optimizer).step
+    # torch wraps step() once with the calls of its hooks.
+    bare = getattr(step, "__wrapped__", step) if hasattr(step, "hooked") else step
+    bare(optimizer)
+
+
+def first_update(bench: Bench) -> list[torch.Tensor]:
+    """The change of each held tensor by the first update; the weights stay put."""
+    bench.snapshot.rewind()
+    before = [weight.detach().clone() for weight in bench.weights()]
+    backward(bench)
+    update(bench)
+    after = [weight.detach().clone() for weight in bench.weights()]
+    bench.snapshot.rewind()
+    return [new - old for new, old in zip(after, before, strict=True)]
+
+
+def line(bench: Bench, change: Sequence[torch.Tensor]) -> Line:
+    """The loss along an update, at fractions and multiples of its length."""
+    start = _loss_at(bench, change, 0.0)
+    losses = tuple(_loss_at(bench, change, factor) for factor in FACTORS)
+    bench.snapshot.rewind()
+    # Rounding alone moves the loss by some of its last digits.
+    noise = 1e-6 * abs(start)
+    above = [
+        f for f, loss in zip(FACTORS, losses, strict=True) if not loss <= start + noise
+    ]
+    pairs = [(loss, f) for f, loss in zip(FACTORS, losses, strict=True) if loss < start]
+    return Line(
+        FACTORS,
+        losses,
+        critical=above[0] if above else math.inf,
+        best=min(pairs)[1] if pairs else 0.0,
+    )
+
+
+@torch.no_grad()
+def _loss_at(bench: Bench, change: Sequence[torch.Tensor], factor: float) -> float:
+    bench.snapshot.rewind()
+    for weight, delta in zip(bench.weights(), change, strict=True):
+        weight.add_(delta, alpha=factor)
+    with torch.enable_grad():
+        return float(bench.loss().detach())
+
+
+def _scale_rate(bench: Bench, factor: float) -> None:
+    optimizer = bench.subject.optimizer
+    for group in [] if optimizer is None else optimizer.param_groups:
+        group["lr"] = group["lr"] * factor
+
+
+def _spread(bench: Bench) -> float:
+    """How much the outputs of different rows differ now."""
+    with Tape() as tape:
+        bench.loss()
+    out = first_float(tape.calls[-1].result) if tape.calls else None
+    return math.nan if out is None else between(rows(out.detach()).float())
