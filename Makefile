@@ -43,7 +43,7 @@ $(VENV)/.%: pyproject.toml constraints.txt hatch_build.py $(wildcard web/package
 	@touch $@
 
 # Peers are measured in an environment of their own: they conflict with ours.
-.venv-bench/.peers: pyproject.toml constraints.txt benchmarks/peers.py
+.venv-bench/.peers: pyproject.toml constraints.txt benchmarks/peers.py $(wildcard benchmarks/zoo/peers/*.py)
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[examples]"
 	.venv-bench/bin/python -m benchmarks.peers
