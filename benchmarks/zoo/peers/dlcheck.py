@@ -28,6 +28,9 @@ WORDS = {
 EPOCH = 40
 """Steps after which it reports; the runs are a few times as long."""
 
+_NUMBER = re.compile(r"Parameter (\d+) ")
+"""Some of its checks name a parameter by its place."""
+
 _LAYER = re.compile(r"(?:Parameter|Module|Layer|detected in|output:) (\S+)")
 
 
@@ -67,11 +70,13 @@ class Dlcheck(Watcher):
     def _hear(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         name = next((part for part in WORDS if part in text), text[:60])
+        self.say(self.step, name, self._layer(text))
+
+    def _layer(self, text: str) -> str:
+        if number := _NUMBER.match(text):
+            return self.names[int(number[1])]
         found = _LAYER.search(text)
-        layer = found[1].rstrip(".") if found else ""
-        if layer.isdigit() and int(layer) < len(self.names):
-            layer = self.names[int(layer)]
-        self.say(self.step, name, layer)
+        return found[1].rstrip(".") if found else ""
 
 
 PEER = Peer(
