@@ -318,10 +318,21 @@ def test_samples_meet_every_channel() -> None:
 
 def test_a_rhythm_keeps_within_its_share() -> None:
     rhythm = Rhythm(every=10, percent=0.5, burn_in=5)
-    times = 0
-    for step in range(20_000):
-        if rhythm.due(step):
-            rhythm.spent(0.010, 0.020)
-            times += 1
-    assert 0.010 * times <= 0.0051 * 0.020 * 20_000 + 5 * 0.010
-    assert times > 100
+    steps = [step for step in range(100_000) if rhythm.due(step) and not spent(rhythm)]
+    old = sum(step >= 20_000 for step in steps)
+    assert 0.010 * old <= 0.0051 * 0.020 * 80_000
+    assert old > 50
+
+
+def test_a_young_run_is_not_left_in_the_dark() -> None:
+    rhythm = Rhythm(every=10, percent=0.5, burn_in=5)
+    steps = [step for step in range(20_000) if rhythm.due(step) and not spent(rhythm)]
+    gaps = np.diff([step for step in steps if step > 500])
+    ages = np.asarray([step for step in steps if step > 500])[:-1]
+    assert (gaps <= np.maximum(0.1 * ages, 100) + 10).all()
+    assert 0.010 * len(steps) <= 10 * 0.005 * 0.020 * 20_000
+
+
+def spent(rhythm: Rhythm) -> None:
+    """Ten milliseconds in a step of twenty: a share of a half where it is due."""
+    rhythm.spent(0.010, 0.020)

@@ -18,5 +18,6 @@ class Stream:
 
     @property
     def steps(self) -> int:
-        """Number of updates that were recorded."""
-        return max((one.steps.size for one in self.series.values()), default=0)
+        """Number of updates that were recorded; metrics that were logged are none."""
+        made = (self.series.get(name) for name in ("lr", "grad_norm", "update_norm"))
+        return max((one.steps.size for one in made if one is not None), default=0)
