@@ -13,7 +13,8 @@ NEVER_AGAIN = 2**62
 class Agenda:
     """The probes of one stream, and which of them are due.
 
-    `every` and `budget` are those of `Options`; `off` names probes that failed.
+    `every` and `budget` are those of `Options`; `off` names probes that failed. At
+    most steps nothing but the dense probes runs, and little is done to find that out.
     """
 
     def __init__(
@@ -25,45 +26,56 @@ class Agenda:
         off: Mapping[str, str],
     ) -> None:
         self.probes = tuple(probes)
-        self.rhythms = {p.name: _rhythm(p, every, budget) for p in probes}
+        self.rhythms = {
+            p.name: _rhythm(p, every, budget) for p in probes if not p.dense
+        }
+        self.needs: frozenset[str] = frozenset()
+        """What must be prepared for the probes that are due."""
+        self._dense = {
+            when: [p for p in probes if p.dense and p.when == when]
+            for when in ("before", "after", "told")
+        }
         self._off = off
-        self._due: set[str] = set()
-        self._lagging: set[str] = set()
+        self._due: frozenset[str] = frozenset()
+        self._lagging: frozenset[str] = frozenset()
 
     def begin(self, step: int) -> None:
         """Find which probes are due at the coming step."""
-        self._lagging = {
-            p.name for p in self.probes if p.name in self._due and "pair" in p.needs
-        }
-        self._due = {
-            probe.name
+        self._lagging = self._due
+        if all(step < rhythm.next_step for rhythm in self.rhythms.values()):
+            self._due = self.needs = frozenset()
+            return
+        due = [
+            probe
             for probe in self.probes
             if not probe.dense
             and probe.name not in self._off
             and self.rhythms[probe.name].due(step)
-        }
-
-    def runs(self, probe: Probe) -> bool:
-        """Whether a probe runs at this step; one that compares two, one step late."""
-        if probe.dense:
-            return True
-        return probe.name in (self._lagging if "pair" in probe.needs else self._due)
+        ]
+        self._due = frozenset(probe.name for probe in due)
+        self.needs = frozenset(need for probe in due for need in probe.needs)
 
     def at(self, when: str) -> list[Probe]:
-        """The probes that run at this moment of the step."""
-        return [p for p in self.probes if p.when == when and self.runs(p)]
+        """The probes that run at this moment of the step.
 
-    @property
-    def needs(self) -> set[str]:
-        """What must be prepared for the probes that are due."""
-        if not self._due:
-            return set()
-        return {need for p in self.probes if p.name in self._due for need in p.needs}
+        One that compares two updates runs one step after it was due.
+        """
+        if not self._due and not self._lagging:
+            return self._dense[when]
+        return [
+            probe
+            for probe in self.probes
+            if probe.when == when and (probe.dense or self._runs(probe))
+        ]
 
     def spent(self, probe: Probe, seconds: float, step_seconds: float) -> None:
         """Tell what a probe just cost, and what a bare step costs, CPU seconds."""
         if not probe.dense:
             self.rhythms[probe.name].spent(seconds, step_seconds)
+
+    def _runs(self, probe: Probe) -> bool:
+        late = "pair" in probe.needs
+        return probe.name in (self._lagging if late else self._due)
 
 
 def _rhythm(probe: Probe, every: int, budget: float | None) -> Rhythm:

@@ -46,26 +46,26 @@ ALL: tuple[Probe, ...] = (
     Probe("learning rate", learning_rates, "before", dense=True),
     Probe("inputs", inputs, "before", dense=True),
     Probe("spread of units", unit_spread, "before", once=True),
-    Probe("weights", weight_and_update_norms, "after", needs=("copies",)),
-    Probe("optimizer state", second_moment_ratio, "after", percent=0.05),
+    Probe("weights", weight_and_update_norms, "after", percent=0.08, needs=("copies",)),
+    Probe("optimizer state", second_moment_ratio, "after", percent=0.04),
     Probe(
         "activations",
         activation_statistics,
         "after",
-        percent=0.15,
+        percent=0.1,
         needs=("activations",),
     ),
     Probe(
         "consecutive gradients", consecutive, "before", percent=0.03, needs=("pair",)
     ),
-    Probe("outputs", output_statistics, "told", percent=0.03, needs=("output",)),
-    Probe("batch norms", norm_gap, "after", percent=0.02, needs=("running",)),
+    Probe("outputs", output_statistics, "told", percent=0.02, needs=("output",)),
+    Probe("batch norms", norm_gap, "after", percent=0.01, needs=("running",)),
     # Not at step 0, when functions that are compiled have not been yet.
     Probe(
         "attention",
         attention_statistics,
         "after",
-        percent=0.03,
+        percent=0.02,
         needs=("attention",),
         first=1,
     ),

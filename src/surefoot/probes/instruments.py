@@ -82,6 +82,8 @@ class Instruments:
 
     def seen(self, needs: Collection[str]) -> dict[str, Any]:
         """What was seen for the probes of a step, by the name of the need."""
+        if not needs:
+            return {}
         takes: dict[str, Callable[[], Any]] = {
             "activations": self.tap.samples,
             "attention": self.attending.take,

@@ -55,7 +55,7 @@ class Options:
     """How densely to record.
 
     `every` is the interval of periodic probes in steps; `budget` scales their share
-    of the training thread's CPU time (1: together 0.4 %; None: a fixed interval,
+    of the training thread's CPU time (1: together 0.3 %; None: a fixed interval,
     whatever it costs). `check_finite` looks at the gradients on the host at every
     step, which is free on a CPU and a synchronisation on a GPU; None means on a CPU
     only. `probes` may hold probes of your own. `loss_fn(model, batch)` gives the loss
@@ -282,7 +282,8 @@ class Recorder:
     def _prepare_next(self) -> None:
         """Find which probes are due at the coming step, and get ready for them."""
         self._agenda.begin(self.step)
-        self._instruments.arm(self._agenda.needs, self.step)
+        if self._agenda.needs:
+            self._instruments.arm(self._agenda.needs, self.step)
 
     def _run_all(self, when: str) -> None:
         """Run the probes that are due at this moment of the step."""
