@@ -7,6 +7,7 @@ and how long it took. A scenario that has a label is not run again.
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -53,7 +54,6 @@ def label_path(folder: Path, scenario: Scenario) -> Path:
 
 def record(scenario: Scenario, folder: Path) -> Label:
     """Train a scenario under watch; its record and its label lie in the folder."""
-    torch.set_num_threads(1)
     record_path(folder, scenario).unlink(missing_ok=True)
     start = time.process_time()
     task, truth = planted(scenario)
@@ -140,4 +140,11 @@ def record_all(
 
 def processes(jobs: int) -> ProcessPoolExecutor:
     """Processes that share nothing: forked ones would lack torch's threads."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare)
+
+
+def _prepare() -> None:
+    """One thread a process, and no words about what is planted on purpose."""
+    torch.set_num_threads(1)
+    logging.getLogger("surefoot").setLevel(logging.CRITICAL)

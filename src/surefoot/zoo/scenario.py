@@ -122,10 +122,31 @@ def quick() -> list[Scenario]:
 
 
 def matching(found: Sequence[Scenario], patterns: Sequence[str]) -> list[Scenario]:
-    """Scenarios whose name fits one of some shell patterns; all if there are none."""
+    """Scenarios that fit one of some shell patterns; all if there are none.
+
+    The full name of a scenario fits even if it is not among those found.
+    """
     if not patterns:
         return list(found)
-    return [one for one in found if any(fnmatch(one.name, p) for p in patterns)]
+    chosen = [one for one in found if any(fnmatch(one.name, p) for p in patterns)]
+    named = [one for p in patterns if (one := scenario_named(p)) is not None]
+    return list(dict.fromkeys([*chosen, *named]))
+
+
+def scenario_named(name: str) -> Scenario | None:
+    """The scenario of that name, None if there is no such name.
+
+    >>> scenario_named("rate_too_high-mlp-2-0")
+    Scenario(home='mlp', fault='rate_too_high', strength=2, seed=0)
+    """
+    parts = name.split("-")
+    if len(parts) == 2 and parts[1].isdecimal():
+        known = parts[0] in HOMES or parts[0] in CONTROLS
+        return Scenario(parts[0], None, 0, int(parts[1])) if known else None
+    if len(parts) != 4 or parts[2] not in ("1", "2", "3") or not parts[3].isdecimal():
+        return None
+    fits = [one for one in ALL if one.name == parts[0] and parts[1] in one.homes]
+    return Scenario(parts[1], parts[0], int(parts[2]), int(parts[3])) if fits else None
 
 
 def with_twins(found: Sequence[Scenario]) -> list[Scenario]:
