@@ -251,6 +251,33 @@ def test_accumulation_takes_the_first_micro_batch(recorded: Any) -> None:
     np.testing.assert_allclose(series.values[:, 0], truth, rtol=1e-5)
 
 
+@pytest.mark.parametrize("named", ["labels", "y"])
+def test_targets_by_name(named: str, recorded: Any) -> None:
+    """The mask has the shape of targets and is none."""
+    model, truth = classifier(), []
+    optimizer = sgd(model)
+    inner = trained(model, optimizer, truth)
+
+    def step(number: int) -> Any:
+        loss, (x, y) = inner(number)
+        return loss, {"x": x, "mask": torch.ones_like(y), named: y}
+
+    check_truth(recorded(model, optimizer, step), truth)
+
+
+def test_a_mapping_without_targets(recorded: Any) -> None:
+    model = classifier()
+    optimizer = sgd(model)
+    inner = trained(model, optimizer, [])
+
+    def step(number: int) -> Any:
+        loss, (x, y) = inner(number)
+        return loss, {"x": x, "mask": torch.ones_like(y)}
+
+    reader = recorded(model, optimizer, step)
+    assert not any(reader.has(quantity, "main") for quantity in JUDGED)
+
+
 def test_targets_that_are_no_classes_give_nothing() -> None:
     scores = torch.randn(6, 3)
     targets = torch.tensor([0, 1, 2, 7, 1, 0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ SAMPLE = "input_sample"
 """Samples on their way to the flush; statistics of them are recorded, not they."""
 _RUNS = 64
 """Inputs are sampled at every step, so with fewer elements than activations."""
+TARGETS = ("labels", "label", "targets", "target", "y")
+"""Names of targets in a batch that is a mapping."""
 _ELEMENTS = tuple(str(i) for i in range(_RUNS * RUN_LENGTH))
 
 
@@ -70,6 +72,22 @@ def target_statistics(step: int, batch: Any) -> list[Reading]:
         Reading(step, "target_mean", RUN, mean),
         Reading(step, "target_std", RUN, deviation),
     ]
+
+
+def targets_in(batch: Any) -> torch.Tensor | None:
+    """The targets of a batch: the second of a pair, or what is named so in a mapping.
+
+    >>> targets_in({"x": torch.ones(2), "labels": torch.tensor([3, 4])})
+    tensor([3, 4])
+    """
+    found: Any = None
+    if isinstance(batch, Mapping):
+        held = cast(Mapping[Any, Any], batch)
+        found = next((held[name] for name in TARGETS if name in held), None)
+    elif isinstance(batch, (list, tuple)) and len(cast(Sequence[Any], batch)) > 1:
+        second = cast(Sequence[Any], batch)[1]
+        found = targets_in(second) if isinstance(second, Mapping) else second
+    return found if isinstance(found, torch.Tensor) else None
 
 
 def tensors(batch: Any) -> list[torch.Tensor]:

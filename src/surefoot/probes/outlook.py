@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from surefoot.probes.activations import in_training_pass
-from surefoot.probes.batch import tensors
+from surefoot.probes.batch import targets_in, tensors
 from surefoot.probes.meter import Meter
 from surefoot.probes.outputs import FEWEST_CLASSES, MOST_CLASSES, Judged, Output
 from surefoot.probes.sampling import sampled
@@ -146,13 +146,14 @@ class Outlook:
         seen = self._seen
         if seen is None or seen.judged is not None:
             return
-        parts = tensors(batch)
         alone = self._passes() == seen.passes
-        same = seen.source is not None and any(part is seen.source() for part in parts)
-        targets = parts[1] if len(parts) > 1 else None
+        source = None if seen.source is None else seen.source()
+        same = source is not None and any(one is source for one in tensors(batch))
+        targets = targets_in(batch)
         if targets is None or seen.scores is None or not (alone or same):
             return
-        if self._several:
+        # Labels of a language model in a mapping are shifted by the model itself.
+        if self._several or (isinstance(batch, Mapping) and len(seen.shape) == 3):
             return
         if _fits(targets, seen.shape, seen.axis):
             index = _rows(targets.numel(), len(seen.scores), targets.device)
