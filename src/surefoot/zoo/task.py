@@ -125,7 +125,7 @@ class Observer(Protocol):
         """All gradients are there, clipped; the optimizer is about to step."""
 
     def after_update(self, step: int, loss: Losses, batch: Any) -> None:
-        """The optimizer has stepped; the loss is detached, the mean of the update."""
+        """The optimizer has stepped; the loss is the mean over the micro-batches."""
 
     def measured(self, step: int, metrics: Mapping[str, float]) -> None:
         """The task was evaluated on held-out data after this step."""

@@ -114,16 +114,17 @@ def supervised(task: Task, step: int, observer: Observer) -> torch.Tensor:
         loss = task.loss(task.model, batch)
         observer.before_backward(step, loss, batch)
         (loss / task.accumulate).backward()
-        losses.append(loss.detach())
+        losses.append(loss)
     if task.clip:
         torch.nn.utils.clip_grad_norm_(task.model.parameters(), task.clip)
     observer.before_update(step)
     for name, optimizer in task.optimizers.items():
         if name not in task.asleep:
             optimizer.step()
-    mean = torch.stack(losses).mean()
-    observer.after_update(step, mean, batch)
-    return mean
+    # With its graph, as most people hand it over.
+    told = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+    observer.after_update(step, told, batch)
+    return told.detach()
 
 
 def next_batch(task: Task, step: int) -> Any:
