@@ -17,13 +17,23 @@ from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 import torch
 import typer.main
+from tools import planted
+from tools.signature_pages import Symptom
 
+import cases
 from source_code import PACKAGE, ROOT
 from surefoot import cli, script
+from surefoot.diagnosis import causes
+from surefoot.diagnosis.case import Cause
+from surefoot.diagnosis.diagnose import diagnose
+from surefoot.signatures import across, detect
+from surefoot.signatures.across import Comparison
+from surefoot.types import Signature
 
 DOCS = ROOT / "docs"
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -240,6 +250,9 @@ def _catalogue() -> ModuleType:
 
 
 CATALOGUE = _catalogue()
+SYMPTOMS = CATALOGUE.signature_pages.symptoms()
+NEAR_PIXELS = 0.3
+"""Difference of a drawn number that is rounding on another machine."""
 
 
 @pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=named)
@@ -257,6 +270,125 @@ def test_every_part_of_the_catalogue_is_on_a_page() -> None:
         for part in CATALOGUE.parts_of(page.read_text(encoding="utf-8"))
     ]
     assert sorted(shown) == sorted(CATALOGUE.PARTS)
+
+
+def test_the_pages_of_the_signatures_are_what_the_code_says() -> None:
+    old = [
+        named(path)
+        for path, new in CATALOGUE.signature_files()
+        if not path.exists() or not _same(path.read_text(encoding="utf-8"), new)
+    ]
+    assert not old, f"{old} are out of date; run: python tools/docs.py"
+
+
+def _same(old: str, new: str) -> bool:
+    """Whether texts agree, numbers up to rounding."""
+    number = re.compile(r"-?\d+(?:\.\d+)?")
+    if number.sub("#", old) != number.sub("#", new):
+        return False
+    pairs = zip(number.findall(old), number.findall(new), strict=True)
+    return all(abs(float(a) - float(b)) <= NEAR_PIXELS for a, b in pairs)
+
+
+def test_a_changed_page_is_seen() -> None:
+    assert _same('x="10.1" since step 5', 'x="10.2" since step 5')
+    assert not _same("bound 2", "bound 3")
+    assert not _same("warning", "critical")
+
+
+def test_every_signature_has_a_page_and_no_page_is_without_one() -> None:
+    pages = {page.stem for page in CATALOGUE.PAGES.glob("*.md")}
+    pictures = {picture.stem for picture in CATALOGUE.PAGES.glob("images/*.svg")}
+    assert pages == pictures == {one.name for one in SYMPTOMS}
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda one: one.name)
+def test_a_person_wrote_why_a_symptom_happens(symptom: Symptom) -> None:
+    page = CATALOGUE.PAGES / f"{symptom.name}.md"
+    words = CATALOGUE.signature_pages.by_hand(page.read_text(encoding="utf-8"))
+    assert words.count(".") >= 2, (
+        f"{named(page)} does not say why it happens; write it below that heading"
+    )
+
+
+@pytest.mark.parametrize("signature", detect.ALL, ids=lambda one: one.name)
+def test_what_is_drawn_shows_the_symptom_on_the_left_only(signature: Signature) -> None:
+    drawn = planted.planted(signature.name)
+    again = planted.findings(drawn.faulty, signature.name)
+    assert repr(drawn.finding) in map(repr, again)
+    beside = planted.findings(drawn.healthy, signature.name)
+    assert [one for one in beside if one.severity != "info"] == []
+
+
+@pytest.mark.parametrize("comparison", across.ALL, ids=lambda one: one.name)
+def test_what_is_drawn_of_a_comparison_shows_it(comparison: Comparison) -> None:
+    drawn = planted.game(comparison.name)
+    assert drawn.finding.signature == comparison.name
+    sound = {one.facts.stream: one for one in drawn.healthy}
+    assert across.across(sound) == []
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda one: one.name)
+def test_a_picture_is_one_that_anybody_can_read(symptom: Symptom) -> None:
+    path = CATALOGUE.PAGES / "images" / f"{symptom.name}.svg"
+    root = ElementTree.parse(path).getroot()
+    words = ["".join(one.itertext()) for one in root.iter() if "text" in one.tag]
+    assert root.get("role") == "img"
+    assert any(one.startswith("Planted: ") for one in words)
+    assert "The same run without the fault" in words
+    assert path.stat().st_size < 32_000
+    colours = set(re.findall(r"#[0-9a-f]{6}", path.read_text(encoding="utf-8")))
+    assert all(_stands_out(one, on) for one in colours for on in ("#ffffff", "#1e2129"))
+
+
+def _stands_out(colour: str, ground: str) -> bool:
+    """Whether lines in a colour are seen on a ground: WCAG asks for 3 to 1.
+
+    Lines in the background of a picture may have a little less.
+    """
+    high, low = sorted(map(_luminance, (colour, ground)), reverse=True)
+    return (high + 0.05) / (low + 0.05) > (2.5 if colour == "#9aa1ab" else 3.0)
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (
+        x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_what_a_cause_weighs_is_read_from_its_rule() -> None:
+    high = CATALOGUE.rules.rule("learning rate too high")
+    assert {"overshoot", "update_ratio", "divergence"} <= high.speaks
+    dead = CATALOGUE.rules.rule("dead ReLU")
+    assert "dead_units" in dead.speaks
+    assert "update_ratio" in dead.asked
+
+
+def test_what_a_diagnosis_rests_on_is_what_its_page_says() -> None:
+    told: list[str] = []
+    for case in cases.faulty_cases():
+        found = detect.detect(case.series, case.facts, case.events)
+        for one in diagnose(found, case.facts, case.events):
+            seen = {finding.signature for finding in one.findings}
+            if not seen <= CATALOGUE.rules.rule(one.cause).speaks:
+                told.append(f"{one.cause} on {case.name}: {sorted(seen)}")
+    assert not told, told
+
+
+@pytest.mark.parametrize("cause", causes.ALL, ids=lambda one: one.name)
+def test_the_section_of_a_cause_is_there(cause: Cause) -> None:
+    page, _, section = causes.page(cause.name).partition("#")
+    heads = re.findall(r"^## (.*)$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+    assert cause.name in heads
+    assert re.fullmatch(r"[a-z0-9-]+", section)
+    assert [causes.page(one) for one in heads].count(f"{page}#{section}") == 1
+
+
+def test_the_navigation_is_what_the_code_says() -> None:
+    text = CATALOGUE.NAVIGATION.read_text(encoding="utf-8")
+    assert CATALOGUE.navigation(text) == text, "run: python tools/docs.py"
 
 
 # --- words ----------------------------------------------------------------------

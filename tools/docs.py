@@ -3,31 +3,38 @@
     python tools/docs.py
 
 Rewrites what stands between the marks `<!-- from the code: NAME -->` and `<!-- end -->`
-of each page. A test fails where a page is out of date.
+of each page, the page and the picture of every signature, and the list of those pages
+in mkdocs.yml. A test fails where one of them is out of date.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from surefoot.autopilot.apply import KNOBS
-from surefoot.diagnosis import causes
-from surefoot.probes import catalogue
-from surefoot.record import quantities
-from surefoot.remedies import prescribe
-from surefoot.signatures import detect
-from surefoot.testing.signatures import FACTS
-from surefoot.types import Evidence, Finding, Signature
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # run as a file, it finds its neighbours and the cases
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+from tools import rules, signature_pages, views  # noqa: E402
+from tools.signature_pages import ANY  # noqa: E402
+from tools.tables import decapitalised, first_sentence, one_line, table  # noqa: E402
 
-_PART = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+from surefoot.autopilot.apply import KNOBS  # noqa: E402
+from surefoot.diagnosis import causes  # noqa: E402
+from surefoot.probes import catalogue  # noqa: E402
+from surefoot.record import quantities  # noqa: E402
+from surefoot.remedies import prescribe  # noqa: E402
+from surefoot.testing.signatures import FACTS  # noqa: E402
 
-_ANY = Finding("any", "0", 0, "info", (Evidence("any", 0.0, 0.0, "any"),))
+DOCS = ROOT / "docs"
+PAGES = DOCS / signature_pages.FOLDER
+NAVIGATION = ROOT / "mkdocs.yml"
+
+_PART = signature_pages.MARKS
+_LISTED = re.compile(r"(# from the code: signatures\n).*?( *# end\n)", re.DOTALL)
 
 
 def recorded() -> str:
@@ -36,7 +43,7 @@ def recorded() -> str:
         (f"`{one.name}`", one.about, one.unit or "–", one.axis)
         for one in quantities.ALL
     ]
-    return _table(("quantity", "what it is", "unit", "one value a"), rows)
+    return table(("quantity", "what it is", "unit", "one value a"), rows)
 
 
 def probes() -> str:
@@ -46,43 +53,39 @@ def probes() -> str:
             one.name,
             "every step" if one.dense else "every 10 steps",
             "–" if one.dense else f"{one.percent:g} %",
-            _first_sentence(one.read.__doc__),
+            first_sentence(one.read.__doc__),
         )
         for one in catalogue.ALL
     ]
     heads = ("probe", "runs", "CPU share at most", "what it returns")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def signatures() -> str:
-    """A section for each signature."""
-    return "\n\n".join(map(_signature, detect.ALL))
-
-
-def _signature(one: Signature) -> str:
-    looked_at = [f"`{name}`" for name in (*one.needs, *one.uses)]
-    module = import_module(one.detect.__module__)
-    sources = [text for name, text in vars(module).items() if name.startswith("SOURCE")]
-    lines = [
-        f"## {one.name}",
-        "",
-        one.about,
-        "",
-        f"- Looks at {', '.join(looked_at) or 'the parameters'}.",
-        *(f"- Bound: {_one_line(text)}." for text in sources),
-    ]
-    return "\n".join(lines)
+    """A row for each signature, with a link to its page."""
+    return signature_pages.overview(signature_pages.symptoms())
 
 
 def all_causes() -> str:
     """A section for each cause."""
     parts = [
-        f"## {one.name}\n\n{_one_line(one.about)}\n\n"
-        f"- Told from its look-alikes: {_decapitalised(_one_line(one.told_apart))}\n"
+        f"## {one.name}\n\n{one_line(one.about)}\n\n"
+        f"- Told from its look-alikes: {decapitalised(one_line(one.told_apart))}\n"
+        f"- Symptoms: {_symptoms(one.name) or 'none of those below'}.\n"
         f"- Remedies: {', '.join(_named(name) for name in one.remedies)}."
         for one in causes.ALL
     ]
     return "\n\n".join(parts)
+
+
+def _symptoms(cause: str) -> str:
+    """Links to the signatures that speak for a cause, in the order of the tuple."""
+    speaks = rules.rule(cause).speaks
+    return ", ".join(
+        f"[{one.title.lower()}]({signature_pages.FOLDER}/{one.name}.md)"
+        for one in signature_pages.symptoms()
+        if one.name in speaks
+    )
 
 
 def remedies() -> str:
@@ -90,23 +93,23 @@ def remedies() -> str:
     rows = [
         (
             _named(name),
-            _first_sentence(make.__doc__),
-            "yes" if make((_ANY,), FACTS).changes else "advice",
-            make((_ANY,), FACTS).source,
+            first_sentence(make.__doc__),
+            "yes" if make((ANY,), FACTS).changes else "advice",
+            make((ANY,), FACTS).source,
         )
         for name, make in prescribe.ALL.items()
     ]
     heads = ("remedy", "what it does", "can be tried", "source")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def knobs() -> str:
     """A row for each knob."""
     rows = [
-        (f"`{knob}`", f"`{op}`", _first_sentence(action.__doc__))
+        (f"`{knob}`", f"`{op}`", first_sentence(action.__doc__))
         for knob, op, action in KNOBS
     ]
-    return _table(("knob", "op", "what it does"), rows)
+    return table(("knob", "op", "what it does"), rows)
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -138,34 +141,50 @@ def parts_of(text: str) -> list[str]:
 
 def _named(remedy: str) -> str:
     """What a remedy is called in a prescription."""
-    return prescribe.ALL[remedy]((_ANY,), FACTS).remedy
+    return prescribe.ALL[remedy]((ANY,), FACTS).remedy
 
 
-def _first_sentence(doc: str | None) -> str:
-    return _one_line((doc or "").strip().partition("\n\n")[0])
+def navigation(text: str) -> str:
+    """mkdocs.yml with a line for the page of each signature."""
+    match = _LISTED.search(text)
+    if match is None:
+        raise ValueError("mkdocs.yml lacks the marks of the signatures' pages")
+    indent = re.match(" *", match[2])
+    rows = [
+        f"{indent[0] if indent else ''}- {one.title}: "
+        f"{signature_pages.FOLDER}/{one.name}.md\n"
+        for one in signature_pages.symptoms()
+    ]
+    return _LISTED.sub(lambda m: m[1] + "".join(rows) + m[2], text)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def signature_files() -> Iterator[tuple[Path, str]]:
+    """The page and the picture of each signature, as the code has them."""
+    for one in signature_pages.symptoms():
+        shown = views.picture(one.name)
+        path = PAGES / f"{one.name}.md"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = old or signature_pages.skeleton(one)
+        yield path, signature_pages.written(text, one, shown)
+        yield PAGES / "images" / f"{one.name}.svg", shown.svg
 
 
-def _decapitalised(text: str) -> str:
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in (heads, *rows)]
-    return "\n".join([lines[0], "|" + "-|" * len(heads), *lines[1:]])
+def files() -> Iterator[tuple[Path, str]]:
+    """Every file that is written from the code, with its text."""
+    for page in sorted(DOCS.glob("*.md")):
+        yield page, written(page.read_text(encoding="utf-8"))
+    yield from signature_files()
+    yield NAVIGATION, navigation(NAVIGATION.read_text(encoding="utf-8"))
 
 
 def main() -> None:
-    """Write all pages anew, and name those that changed."""
-    for page in sorted(DOCS.glob("*.md")):
-        old = page.read_text(encoding="utf-8")
-        new = written(old)
+    """Write all files anew, and name those that changed."""
+    (PAGES / "images").mkdir(parents=True, exist_ok=True)
+    for path, new in files():
+        old = path.read_text(encoding="utf-8") if path.exists() else None
         if new != old:
-            page.write_text(new, encoding="utf-8")
-            sys.stdout.write(f"{page.relative_to(DOCS.parent)}\n")
+            path.write_text(new, encoding="utf-8")
+            sys.stdout.write(f"{path.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":
