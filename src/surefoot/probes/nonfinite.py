@@ -47,7 +47,7 @@ class Origin:
     """Where the first non-finite number came from.
 
     `certain` is False where the code that made it cannot be run again, such as a
-    loss computed outside any module.
+    loss computed outside any module. `dtype` is that of the operation's output.
     """
 
     module: str
@@ -55,6 +55,7 @@ class Origin:
     line: str
     direction: Literal["forward", "backward", "update", "data"]
     certain: bool
+    dtype: str = ""
 
     def body(self) -> dict[str, Any]:
         """The origin as JSON values."""
@@ -141,6 +142,7 @@ def _origin_of(
         line=operation.line,
         direction=direction,
         certain=True,
+        dtype=operation.dtype,
     )
 
 

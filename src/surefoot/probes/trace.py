@@ -31,6 +31,7 @@ class Operation:
 
     `parents` are the places in the trace of the operations that made the inputs;
     `deliberate` means that a non-finite number was passed in by hand, as masks do.
+    `dtype` is that of the output, such as "torch.float16".
     """
 
     name: str
@@ -41,6 +42,7 @@ class Operation:
     parents: tuple[int, ...]
     deliberate: bool
     node: Any = None
+    dtype: str = ""
 
 
 def health(tensors: Sequence[torch.Tensor]) -> Health:
@@ -102,6 +104,7 @@ class Trace(TorchFunctionMode):
                 parents=tuple(sorted(parents)),
                 deliberate=_by_hand(arguments),
                 node=outputs[0].grad_fn,
+                dtype=str(outputs[0].dtype),
             )
         )
         for tensor in outputs:
