@@ -49,10 +49,12 @@ class Dlcheck(Watcher):
         self.tool.on_train_start(self.trainer, self.model)
         self.tool.on_train_epoch_start(self.trainer, self.model)
 
-    def before_update(self, step: int) -> None:
+    def before_backward(self, step: int, loss: Any, batch: Any) -> None:
         self.step = step
-        self.tool.on_after_backward(self.trainer, self.model)
         self.tool.track_nan_propagation(self.model)
+
+    def before_update(self, step: int) -> None:
+        self.tool.on_after_backward(self.trainer, self.model)
 
     def after_update(self, step: int, loss: Any, batch: Any) -> None:
         if step % EPOCH == EPOCH - 1:
