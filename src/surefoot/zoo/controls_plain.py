@@ -136,7 +136,7 @@ def long_warmup(rng: Rng) -> Task:
     )
 
 
-def vit(rng: Rng) -> Task:
+def vit_constant(rng: Rng) -> Task:
     """A vision transformer with a constant rate."""
     model = ViT(32, int(rng.integers(2, 4)))
     return single(
@@ -343,7 +343,7 @@ def short(rng: Rng) -> Task:
 
 TASKS: tuple[Home, ...] = (
     mlp_adam, tanh_sgd, conv_bn, conv_plain, lstm_clip, gru_sgd, gpt_warmup_cosine,
-    long_warmup, vit, heavy_dropout, converged, frozen_backbone, head_only,
+    long_warmup, vit_constant, heavy_dropout, converged, frozen_backbone, head_only,
     fine_tune_small_lr, tiny_batches, edge_of_stability, high_lr_works,
     zero_init_residual, warm_restarts, step_decay, a_third_dead, short,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 
 from surefoot.zoo.datasets import Cycle, held_out_digits
 from surefoot.zoo.losses import classification
-from surefoot.zoo.places import middle
+from surefoot.zoo.places import late, middle
 from surefoot.zoo.task import BatchChange, Rng, Task, Truth, change_batches
 
 Rows = Callable[[torch.Tensor], torch.Tensor]
@@ -56,8 +56,8 @@ def labels_changed(task: Task, rng: Rng, strength: int) -> Truth:
 
 
 def unscaled_inputs(task: Task, rng: Rng, strength: int) -> Truth:
-    """Inputs are 30 to 3000 times too large, in training and in use."""
-    batches, size = _cycle(task), (30.0, 255.0, 3000.0)[strength - 1]
+    """Inputs are 100 to 10,000 times too large, in training and in use."""
+    batches, size = _cycle(task), (100.0, 1e3, 1e4)[strength - 1]
     x, y = batches.tensors
     batches.tensors = (x * size, y)
     held_x, held_y = held_out_digits()
@@ -68,7 +68,7 @@ def unscaled_inputs(task: Task, rng: Rng, strength: int) -> Truth:
 
 def inputs_shifted(task: Task, rng: Rng, strength: int) -> Truth:
     """From one step on the inputs of training come shifted and stretched."""
-    onset, shift = middle(task, rng), (2.0, 5.0, 20.0)[strength - 1]
+    onset, shift = middle(task, rng), (3.0, 8.0, 30.0)[strength - 1]
     change = _on_inputs(lambda x: 1.5 * x + shift)
     change_batches(task, range(onset, task.steps), change)
     causes = ("inputs shifted", "data changed")
@@ -111,7 +111,7 @@ def overfitting(task: Task, rng: Rng, strength: int) -> Truth:
 
 def corrupted_batch(task: Task, rng: Rng, strength: int) -> Truth:
     """One to three batches hold garbage of enormous size."""
-    onset, size = middle(task, rng), (1e2, 1e3, 1e5)[strength - 1]
+    onset, size = late(task, rng), (1e2, 1e3, 1e5)[strength - 1]
 
     def garbage(batch: Any) -> Any:
         return batch[0] * size, batch[1].roll(1)

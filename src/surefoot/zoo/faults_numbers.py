@@ -139,21 +139,21 @@ def logit_drift(task: Task, rng: Rng, strength: int) -> Truth:
 
 
 def attention_growth(task: Task, rng: Rng, strength: int) -> Truth:
-    """Queries and keys of one block grow until its attention looks at one place."""
+    """Queries and keys grow until each attention looks at one place only."""
     model: Any = task.model
-    k = int(rng.integers(len(model.blocks)))
-    layer = model.blocks[k].attention.qkv
-    onset, pace = middle(task, rng), (1.03, 1.06, 1.15)[strength - 1]
-    width = 2 * layer.out_features // 3
+    parts = [block.attention.qkv for block in model.blocks]
+    onset, pace = middle(task, rng), (1.05, 1.1, 1.3)[strength - 1]
+    width = 2 * parts[0].out_features // 3
 
     def grow() -> None:
-        # Beyond this size a softmax is a maximum, and only the range would suffer.
-        if float(layer.weight[:width].abs().max()) < 1e3:
-            layer.weight.data[:width].mul_(pace)
+        for part in parts:
+            # Beyond this size a softmax is a maximum: only the range would suffer.
+            if float(part.weight[:width].abs().max()) < 1e3:
+                part.weight.data[:width].mul_(pace)
 
     for step in range(onset, task.steps):
         before_step(task, step, grow)
-    name = f"blocks.{k}.attention"
-    layers = (name, f"{name}.qkv", f"{name}.qkv.weight", f"blocks.{k}")
+    layers = [f"blocks.{k}.attention" for k in range(len(parts))]
+    layers += [f"{one}{end}" for one in layers for end in (".qkv", ".qkv.weight")]
     fixes = ("qk norm", "lower lr", "weight decay")
-    return Truth(("attention logits grow",), onset, layers, fixes)
+    return Truth(("attention logits grow",), onset, tuple(layers), fixes)

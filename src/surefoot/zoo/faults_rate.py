@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from surefoot.zoo.homes import warm_cosine
-from surefoot.zoo.places import insert, middle, weighted
+from surefoot.zoo.places import insert, late, middle, weighted
 from surefoot.zoo.task import Rng, Task, Truth, before_step, like, scale_rate
 from surefoot.zoo.transformers import GPT, ViT
 
 TOO_HIGH = "learning rate too high"
 SLOWER = ("lower lr", "warm-up", "clip")
+RAMP_STEPS = 20
 
 
 def rate_too_high(task: Task, rng: Rng, strength: int) -> Truth:
@@ -41,7 +42,7 @@ def rate_too_low(task: Task, rng: Rng, strength: int) -> Truth:
 
 def no_warm_up(task: Task, rng: Rng, strength: int) -> Truth:
     """A transformer gets a high rate from the first step on."""
-    steps, factor = task.steps, (4.0, 8.0, 16.0)[strength - 1]
+    steps, factor = task.steps, (8.0, 20.0, 50.0)[strength - 1]
     cosine = warm_cosine(0, steps)
     task.schedule = lambda step: factor * cosine(step)
     return Truth(("no warm-up", TOO_HIGH), fixes=SLOWER)
@@ -50,7 +51,7 @@ def no_warm_up(task: Task, rng: Rng, strength: int) -> Truth:
 def post_norm(task: Task, rng: Rng, strength: int) -> Truth:
     """A deep transformer is normalised after each block, without warm-up."""
     old: Any = task.model
-    blocks, width = (6, 8, 12)[strength - 1], old.head.in_features
+    blocks, width = (6, 8, 8)[strength - 1], old.head.in_features
     torch.manual_seed(task.training_seed)
     if isinstance(old, GPT):
         model: nn.Module = GPT(old.head.out_features, width, blocks=blocks, post=True)
@@ -58,6 +59,7 @@ def post_norm(task: Task, rng: Rng, strength: int) -> Truth:
         model = ViT(width, blocks, post=True)
     task.replace_model(model)
     task.schedule, task.clip = None, 0.0
+    scale_rate(task, (2.0, 4.0, 8.0)[strength - 1])
     causes = ("post-norm transformer", "no warm-up", TOO_HIGH)
     return Truth(causes, fixes=("warm-up", "lower lr"))
 
@@ -91,14 +93,15 @@ class GradientGate(nn.Module):
 
 
 def moment_ramp(task: Task, rng: Rng, strength: int) -> Truth:
-    """A gate on the gradient opens over thirty steps, too fast for a long memory."""
-    onset, growth = middle(task, rng), (1e2, 1e3, 1e5)[strength - 1]
+    """A gate on the gradient opens over twenty steps, too fast for a long memory."""
+    onset, growth = late(task, rng) - RAMP_STEPS, (1e2, 1e3, 1e5)[strength - 1]
     gate = GradientGate(1 / growth)
     name = insert(task, rng, gate)
     for group in task.optimizer.param_groups:
         group["eps"], group["betas"] = 1e-15, (0.9, 0.9999)
-    for k in range(30):
-        share = growth ** ((k + 1) / 30 - 1)
+    task.schedule, task.clip = None, 0.0
+    for k in range(RAMP_STEPS):
+        share = growth ** ((k + 1) / RAMP_STEPS - 1)
         before_step(task, onset + k, _opened(gate, share))
     before = _upstream(task.model, name)
     return Truth(("stale second moment",), onset, before, ("shorter memory", "clip"))
@@ -121,11 +124,12 @@ def _upstream(model: nn.Module, name: str) -> tuple[str, ...]:
 
 def moment_jump(task: Task, rng: Rng, strength: int) -> Truth:
     """The weight of the loss is raised in one step; Adam divides by the old one."""
-    onset, growth = middle(task, rng), (30.0, 300.0, 3000.0)[strength - 1]
+    onset, growth = late(task, rng), (30.0, 300.0, 3000.0)[strength - 1]
     old, weight = task.loss, [1 / growth]
     task.loss = lambda model, batch: old(model, batch) * weight[0]
     for group in task.optimizer.param_groups:
-        group["eps"] = 1e-15
+        group["eps"], group["betas"] = 1e-15, (0.9, 0.9999)
+    task.schedule, task.clip = None, 0.0
 
     def raised() -> None:
         weight[0] = 1.0

@@ -47,7 +47,7 @@ def small_start(task: Task, rng: Rng, strength: int) -> Truth:
 
 def large_start(task: Task, rng: Rng, strength: int) -> Truth:
     """All weights start at a multiple of their proper size."""
-    model, gain = task.model, (3.0, 5.0, 10.0)[strength - 1]
+    model, gain = task.model, (5.0, 10.0, 30.0)[strength - 1]
     for name in weighted(model):
         module(model, name).weight.data.mul_(gain)
     causes = ("weights start too large", "missing normalisation")
@@ -72,7 +72,7 @@ def exploding_recurrence(task: Task, rng: Rng, strength: int) -> Truth:
 def one_large_layer(task: Task, rng: Rng, strength: int) -> Truth:
     """One layer starts far too large."""
     name = hidden_layer(task, rng)
-    module(task.model, name).weight.data.mul_((30.0, 100.0, 1000.0)[strength - 1])
+    module(task.model, name).weight.data.mul_((100.0, 1000.0, 10000.0)[strength - 1])
     causes = ("weights start too large", "saturated activations")
     return Truth(causes, layers=parameters_of(task.model, name), fixes=("rescale",))
 
@@ -111,7 +111,7 @@ def no_norm(task: Task, rng: Rng, strength: int) -> Truth:
     model = nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)),
         nn.Conv2d(1, 16, 3, 2, 1),
-        *[block() for _ in range((4, 6, 10)[strength - 1])],
+        *[block() for _ in range((8, 12, 16)[strength - 1])],
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(16, 10),
@@ -147,10 +147,10 @@ def _kill(task: Task, rng: Rng, strength: int, *, onset: int) -> Truth:
 
 
 def saturated(task: Task, rng: Rng, strength: int) -> Truth:
-    """One layer drives its tanhs to the ends of their range."""
-    name = hidden_layer(task, rng)
-    module(task.model, name).weight.data.mul_((10.0, 30.0, 100.0)[strength - 1])
-    after = following(task.model, name, nn.Tanh)
-    layers = (*parameters_of(task.model, name), *after)
+    """All hidden layers drive their tanhs to the ends of their range."""
+    model, layers = task.model, list[str]()
+    for name in weighted(model)[:-1]:
+        module(model, name).weight.data.mul_((10.0, 30.0, 100.0)[strength - 1])
+        layers += [*parameters_of(model, name), *following(model, name, nn.Tanh)]
     causes = ("saturated activations", "weights start too large")
-    return Truth(causes, layers=layers, fixes=("rescale", "layer norm"))
+    return Truth(causes, layers=tuple(layers), fixes=("rescale", "layer norm"))

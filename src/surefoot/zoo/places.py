@@ -46,6 +46,11 @@ def middle(task: Task, rng: Rng) -> int:
     return int(task.steps * rng.uniform(0.3, 0.6))
 
 
+def late(task: Task, rng: Rng) -> int:
+    """A step so near the end that the run does not recover: 15 to 30 before it."""
+    return task.steps - int(rng.integers(15, 31))
+
+
 def hidden_layer(task: Task, rng: Rng) -> str:
     """A linear or convolutional layer that is not the last one."""
     return str(rng.choice(weighted(task.model)[:-1]))
