@@ -316,16 +316,6 @@ def test_samples_meet_every_channel() -> None:
     assert index[-1] < 64 * 32 * 14 * 14
 
 
-def test_short_steps_count_as_longer_ones() -> None:
-    def interval(step_seconds: float) -> int:
-        rhythm = Rhythm(every=10, percent=0.1, burn_in=1)
-        assert rhythm.due(0)
-        rhythm.spent(0.00095, step_seconds)
-        return rhythm.next_step
-
-    assert [interval(s) for s in (0.001, 0.02, 0.04)] == [50, 50, 30]
-
-
 def test_a_rhythm_keeps_within_its_share() -> None:
     rhythm = Rhythm(every=10, percent=0.5, burn_in=5)
     steps = [step for step in range(100_000) if rhythm.due(step) and not spent(rhythm)]

@@ -5,11 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SHORTEST_STEP_SECONDS = 0.020
-"""A shorter step counts as this long. The dense probes cost some 0.3 ms a step however
-small the model (benchmarks/RESULTS.md); 0.3 % of this is a fifth of that. Without it a
-model of a few thousand weights would be read once in a thousand steps."""
-
 AGE_SHARE = 0.1
 """Longest interval as a share of the steps so far: what begins late in a short run
 is seen a tenth of the run later at most."""
@@ -24,8 +19,7 @@ class Rhythm:
     The first `burn_in` times are unconditional: most faults of initialisation show
     there, and a short run is worth a few milliseconds. Afterwards the interval is
     the smallest multiple of `every` that keeps the mean cost within `percent` of
-    the training thread's CPU time, steps shorter than 20 ms counted as 20 ms.
-    `percent=None` keeps the interval fixed.
+    the training thread's CPU time. `percent=None` keeps the interval fixed.
 
     A young run is not left in the dark for that: until a tenth of its age is longer,
     the interval may be as short as a tenth of what the share allows.
@@ -60,7 +54,7 @@ class Rhythm:
         self.cost_seconds = known + 0.2 * (seconds - known)
         if self.percent is None or self.times < self.burn_in or step_seconds <= 0:
             return
-        affordable = self.percent / 100 * max(step_seconds, SHORTEST_STEP_SECONDS)
+        affordable = self.percent / 100 * step_seconds
         interval = self.cost_seconds / affordable
         age = self.next_step - self.every
         interval = min(interval, max(AGE_SHARE * age, interval / MOST_OVER))
