@@ -27,7 +27,7 @@ from tools.signature_pages import Symptom
 
 import cases
 from source_code import PACKAGE, ROOT
-from surefoot import cli, script
+from surefoot import check_script, cli, script
 from surefoot.diagnosis import causes
 from surefoot.diagnosis.case import Cause
 from surefoot.diagnosis.diagnose import diagnose
@@ -189,6 +189,9 @@ def _check_surefoot(verb: str, arguments: list[str]) -> None:
         told = script._parser().parse_args(arguments)
         _check_script(told.script)
         return
+    if verb == "check":
+        _check_script(check_script._parser().parse_args(arguments).script)
+        return
     group = typer.main.get_command(cli.app)
     assert isinstance(group, typer.core.TyperGroup)
     command = group.commands[verb]
@@ -298,8 +301,14 @@ def test_a_changed_page_is_seen() -> None:
 
 def test_every_signature_has_a_page_and_no_page_is_without_one() -> None:
     pages = {page.stem for page in CATALOGUE.PAGES.glob("*.md")}
-    pictures = {picture.stem for picture in CATALOGUE.PAGES.glob("images/*.svg")}
-    assert pages == pictures == {one.name for one in SYMPTOMS}
+    assert pages == {one.name for one in SYMPTOMS}
+    drawn = {path.name for path in CATALOGUE.PAGES.glob("images/*.svg")}
+    shown = {
+        name
+        for page in CATALOGUE.PAGES.glob("*.md")
+        for name in re.findall(r"\(images/([\w-]+\.svg)\)", page.read_text("utf-8"))
+    }
+    assert drawn == shown
 
 
 @pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda one: one.name)

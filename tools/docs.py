@@ -24,6 +24,7 @@ from tools.tables import decapitalised, first_sentence, one_line, table  # noqa:
 
 from surefoot.autopilot.apply import KNOBS  # noqa: E402
 from surefoot.diagnosis import causes  # noqa: E402
+from surefoot.preflight.catalogue import RULES  # noqa: E402
 from surefoot.probes import catalogue  # noqa: E402
 from surefoot.record import quantities  # noqa: E402
 from surefoot.remedies import prescribe  # noqa: E402
@@ -103,6 +104,15 @@ def remedies() -> str:
     return table(heads, rows)
 
 
+def checks() -> str:
+    """A row for each rule of preflight."""
+    rows = [
+        (f"`{one.id}`", one.title, one_line(one.told), one_line(one.advice))
+        for one in RULES
+    ]
+    return table(("id", "what is wrong", "how it is told", "what to do"), rows)
+
+
 def knobs() -> str:
     """A row for each knob."""
     rows = [
@@ -119,6 +129,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "causes": all_causes,
     "remedies": remedies,
     "knobs": knobs,
+    "checks": checks,
 }
 
 
@@ -161,12 +172,15 @@ def navigation(text: str) -> str:
 def signature_files() -> Iterator[tuple[Path, str]]:
     """The page and the picture of each signature, as the code has them."""
     for one in signature_pages.symptoms():
-        shown = views.picture(one.name)
+        shown = (views.picture(one.name), *views.more_pictures(one.name))
         path = PAGES / f"{one.name}.md"
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         text = old or signature_pages.skeleton(one)
         yield path, signature_pages.written(text, one, shown)
-        yield PAGES / "images" / f"{one.name}.svg", shown.svg
+        yield PAGES / "images" / f"{one.name}.svg", shown[0].svg
+        for more in shown[1:]:
+            name = signature_pages.picture_name(one, more)
+            yield PAGES / "images" / f"{name}.svg", more.svg
 
 
 def files() -> Iterator[tuple[Path, str]]:

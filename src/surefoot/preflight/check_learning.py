@@ -23,6 +23,10 @@ OVER = 0.5
 """Fraction of the first update that raises the loss. Healthy runs of
 benchmarks/preflight.py have 4 to inf."""
 
+OVER_PEAK = 3.0
+"""Highest rate of a schedule over the critical one of the first batch, which a warm-up
+may raise. Healthy runs of benchmarks/preflight.py have 0.25 or less."""
+
 NOTHING = 0.002
 """Share of the first loss. Healthy runs of benchmarks/preflight.py, warm-ups and
 fine-tuning included, win more in 40 updates, or win LITTLE at a hundred times the
@@ -43,7 +47,7 @@ def too_high(trial: Trial) -> list[Notice]:
         return []
     if along.best <= 0 or guess_ratio(trial)[0] > FAR_ABOVE:
         return []
-    if along.critical >= OVER:
+    if along.critical >= OVER and along.critical >= trial.subject.peak / OVER_PEAK:
         return _diverges(trial)
     rate = _rate(trial)
     seen = Evidence(
@@ -69,14 +73,13 @@ def _diverges(trial: Trial) -> list[Notice]:
 
 def too_low(trial: Trial) -> list[Notice]:
     """Trial updates lower the loss of one batch, at this rate or a schedule's."""
-    fit = trial.fit
-    far = next((one for one in trial.fits if one.factor >= 100), None)
+    peak = trial.subject.peak
+    fit = next((one for one in trial.fits if one.factor == peak), None)
+    far = next((one for one in trial.fits if one.factor == 100 * peak), None)
     if fit is None or far is None or learns_nothing(trial) or explodes(trial):
         return []
     ratio, call = guess_ratio(trial)
-    if fit.fall >= NOTHING or far.fall >= 2 * LITTLE or fit.fall < 0:
-        return []
-    if _rising(trial) or far.fall <= fit.fall:
+    if not 0 <= fit.fall < min(NOTHING, far.fall) or far.fall >= 2 * LITTLE:
         return []
     fresh = call is not None and ratio > TRAINED
     moved = median(trial.update_ratio.values()) if trial.update_ratio else math.nan
@@ -122,13 +125,6 @@ def _interval(trial: Trial) -> str:
 def _rate(trial: Trial) -> float:
     optimizer = trial.subject.optimizer
     return 0.0 if optimizer is None else float(optimizer.param_groups[0].get("lr", 0))
-
-
-def _rising(trial: Trial) -> bool:
-    """Whether a schedule is known that has the rate below its target now."""
-    optimizer = trial.subject.optimizer
-    groups = [] if optimizer is None else optimizer.param_groups
-    return any(float(g.get("initial_lr", 0)) > 1.5 * float(g["lr"]) for g in groups)
 
 
 ALL = (too_high, too_low, repeatable)

@@ -9,6 +9,7 @@ import torch
 from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     FAR_ABOVE,
+    HALF,
     guess_ratio,
     inputs_large,
     outlier,
@@ -29,6 +30,8 @@ def finite_loss(trial: Trial) -> list[Notice]:
     """The first loss is a number, and all gradients are."""
     bad = [n for n, g in trial.gradients.items() if g is not None and not g.finite]
     if math.isfinite(trial.loss) and not bad:
+        return []
+    if trial.layers and not trial.layers[0].input_finite:
         return []
     first = next((one for one in trial.layers if _breaks(one)), None)
     layer = first.name if first else (bad[-1] if math.isfinite(trial.loss) else "run")
@@ -57,7 +60,11 @@ def guess(trial: Trial) -> list[Notice]:
     source = f"ln C is a guess; healthy runs start below twice that (C = {classes})"
     seen = Evidence("first loss", ratio * bound, FAR_ABOVE * bound, source)
     detail = f"The first loss is {ratio:.3g} times that of a guess among {classes}."
-    return [Notice("SF102", "warning", last, detail, (seen,))]
+    # A trained network that is given other labels starts high too, and comes down.
+    fit = trial.fit
+    cured = fit is not None and fit.fall > HALF
+    severity = "info" if cured else "warning"
+    return [Notice("SF102", severity, last, detail, (seen,))]
 
 
 def broadcast(trial: Trial) -> list[Notice]:

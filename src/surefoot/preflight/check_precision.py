@@ -13,8 +13,11 @@ NEAR_THE_END = 8.0
 """Outputs grow this much in the first epochs: half precision leaves no more room."""
 
 LOST = 0.5
-"""Share of a gradient below 2^-24: Micikevicius et al. 2018, arXiv:1710.03740, show a
+"""Share of a gradient that is zero: Micikevicius et al. 2018, arXiv:1710.03740, show a
 network that fails to train at 0.67 and trains once the loss is scaled."""
+
+SMALLEST_NORMAL = 2.0**-14
+"""Below it float16 loses digits; zeros beside larger gradients are dead units'."""
 
 
 def overflow(trial: Trial) -> list[Notice]:
@@ -34,11 +37,12 @@ def underflow(trial: Trial) -> list[Notice]:
     """Gradients in float16 are not lost."""
     weights = dict(trial.subject.model.named_parameters())
     lost = {
-        name: gradient.subnormal
+        name: gradient.zeros
         for name, gradient in trial.gradients.items()
         if gradient is not None
         and weights[name].dtype == torch.float16
-        and gradient.subnormal > LOST
+        and gradient.zeros > LOST
+        and gradient.absmax < SMALLEST_NORMAL
     }
     if not lost:
         return []

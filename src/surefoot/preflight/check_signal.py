@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     ALIKE,
     EXPERIMENT,
+    HALF,
     LITTLE,
     OUTLIER,
     difference,
@@ -47,7 +49,7 @@ RELUS = ("ReLU", "ReLU6")
 def fading(trial: Trial) -> list[Notice]:
     """The network can tell examples apart, or the layer that prevents it is named."""
     if not learns_nothing(trial):
-        return _faded(trial) if _slow(trial) else []
+        return _faded(trial) if _slow(trial, FADED, LITTLE) else _lost(trial)
     for named in (_dead, _zeros, _alike_rows, _faded):
         found = named(trial)
         if found:
@@ -58,9 +60,22 @@ def fading(trial: Trial) -> list[Notice]:
     return [Notice("SF601", "error", "run", detail, (seen,))]
 
 
-def _slow(trial: Trial) -> bool:
-    """Whether trial updates at the rate as it is hardly lower the loss."""
-    return trial.fit is not None and trial.fit.fall < LITTLE
+def _slow(trial: Trial, lost: float, little: float) -> bool:
+    """Whether the signal is lost, and trial updates at this rate win little."""
+    signal = _signal(trial)
+    faded = len(signal) >= 3 and 0 < signal[-1] < lost * signal[0]
+    return faded and trial.fit is not None and trial.fit.fall < little
+
+
+def _lost(trial: Trial) -> list[Notice]:
+    """A signal so weak that learning takes far longer than it should."""
+    found = _faded(trial) if _slow(trial, FADED**2, HALF) else []
+    return [replace(one, severity="warning") for one in found]
+
+
+def _signal(trial: Trial) -> list[float]:
+    """Differences between examples, layer by layer, past those that start at zero."""
+    return [difference(one) for one in weighted(trial) if not is_zero(one.module)]
 
 
 def _dead(trial: Trial) -> list[Notice]:
@@ -89,8 +104,8 @@ def _before(layers: tuple[Layer, ...], place: int) -> str:
 
 def _faded(trial: Trial) -> list[Notice]:
     """Signal or gradient lost over the depth."""
-    layers = weighted(trial)
-    forward = [difference(one) for one in layers]
+    layers = [one for one in weighted(trial) if not is_zero(one.module)]
+    forward = _signal(trial)
     back = [one.gradient for one in layers]
     if len(layers) < 3:
         return []
@@ -159,17 +174,18 @@ def _alike_rows(trial: Trial) -> list[Notice]:
 
 def growing(trial: Trial) -> list[Notice]:
     """No layer, and no depth, enlarges the signal by decades."""
-    if inputs_large(trial) or not (explodes(trial) or overshoots(trial)):
+    if inputs_large(trial):
         return []
     single = outlier(trial)
     if single is not None:
         name, times = single
         seen = (
             Evidence(f"gain of {name} over the median", times, OUTLIER, EXPERIMENT),
-            _harm(trial),
         )
         detail = f"{name} enlarges its input {times:.3g} times more than its peers."
         return [Notice("SF308", "warning", name, detail, seen)]
+    if not (explodes(trial) or overshoots(trial)):
+        return []
     layers = [one for one in weighted(trial) if one.rms > 0 and one.finite]
     if len(layers) < 3 or layers[-1].rms < GROWN * layers[0].rms:
         return []

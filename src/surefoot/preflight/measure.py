@@ -21,9 +21,6 @@ from surefoot.preflight.tape import Tape
 from surefoot.preflight.trial import Fit, Gradient, Subject, Trial
 from surefoot.probes.wiring import wiring
 
-SMALLEST_HALF = 2.0**-24
-"""The smallest number that float16 can hold besides zero (IEEE 754)."""
-
 ROUNDING = 1e-5
 """Equal up to rounding: some hundred times the step of float32 numbers, 1.2e-7."""
 
@@ -146,10 +143,11 @@ def _fits(bench: Bench) -> Iterator[Fit]:
     yield first
     if first.fall >= LEARNS:
         return
-    for factor in (0.03, 0.001) if first.fall < 0 else (0.1, 10.0, 100.0):
-        if bench.late:
-            return
-        yield fit(bench, factor)
+    peak = bench.subject.peak
+    others = (0.03, 0.001) if first.fall < 0 else (0.1, peak, 10 * peak, 100 * peak)
+    for factor in dict.fromkeys(others):
+        if factor != 1 and not bench.late:
+            yield fit(bench, factor)
 
 
 def _ratios(
@@ -182,12 +180,10 @@ def _gradient(grad: torch.Tensor | None) -> Gradient | None:
         return None
     values = grad.detach().coalesce().values() if grad.is_sparse else grad.detach()
     size = values.abs().float()
-    present = size > 0
-    tiny = (size < SMALLEST_HALF) & present
     return Gradient(
         norm=float(size.norm()),
         absmax=float(size.max()) if size.numel() else 0.0,
         size=grad.numel(),
         finite=bool(torch.isfinite(size).all()),
-        subnormal=float(tiny.sum()) / max(1, int(present.sum())),
+        zeros=float((size == 0).float().mean()) if size.numel() else 0.0,
     )

@@ -27,14 +27,19 @@ LITTLE = 0.1
 """Healthy networks of benchmarks/preflight.py take a tenth off the loss of one batch
 at some rate within 40 updates, and most take half."""
 
+HALF = 0.5
+
 ALIKE = 1e-4
 """Share of the mean square of the outputs that differs between rows, after a fit.
 Healthy networks of benchmarks/preflight.py have 4e-4 to 1; those that could not learn
 had 1e-13 or less."""
 
+BLIND = 1e-9
+"""The same where a constant output took more off the loss, as class shares do."""
+
 OUTLIER = 20.0
-"""Output size over input size of one layer against the median layer. Healthy layers
-of benchmarks/preflight.py stay within a factor of 8."""
+"""What a layer makes of differences in its input, against the median layer. Healthy
+layers of benchmarks/preflight.py stay within a factor of 8."""
 
 NORMS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm,
@@ -82,7 +87,9 @@ def learns_nothing(trial: Trial) -> bool:
         return False
     apart = [f.between for f in trial.fits if not math.isnan(f.between)]
     fallen = max((f.fall for f in trial.fits if f.finite), default=-math.inf)
-    return bool(apart) and max(apart) < ALIKE and fallen < LITTLE
+    if not apart or max(apart) >= ALIKE:
+        return False
+    return fallen < LITTLE or (max(apart) < BLIND and fallen < HALF)
 
 
 def weighted(trial: Trial) -> list[Layer]:
@@ -114,11 +121,11 @@ def inputs_large(trial: Trial) -> bool:
 
 
 def gains(trial: Trial) -> dict[str, float]:
-    """Size of output over size of input of each weighted layer."""
+    """Differences in the output over differences in the input of weighted layers."""
     return {
-        one.name: one.rms / one.input_rms
+        one.name: difference(one) / (one.input_rms * math.sqrt(one.input_between))
         for one in weighted(trial)
-        if one.input_rms > 0 and math.isfinite(one.rms)
+        if one.input_rms > 0 and one.input_between > 0 and math.isfinite(one.rms)
     }
 
 

@@ -141,9 +141,11 @@ class Tape(TorchFunctionMode):
     def _entering(self, module: nn.Module, args: Any) -> None:
         self._depth += 1
 
-    def _leaving(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+    def _leaving(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        """A module returns; one that raises comes without keyword arguments."""
         self._depth -= 1
-        if self._depth == 0 and torch.is_grad_enabled():
+        result, kwargs = rest[-1], rest[0] if len(rest) > 1 else {}
+        if self._depth == 0 and torch.is_grad_enabled() and result is not None:
             self.calls.append(ModelCall(module, args, kwargs, result))
             self._keep(_Entry(module, args, kwargs, result, _autocast()))
 

@@ -33,6 +33,19 @@ class Subject:
     optimizer: torch.optim.Optimizer | None = None
     max_grad_norm: float | None = None
 
+    @property
+    def peak(self) -> float:
+        """The rate that a schedule will reach over the rate of now; 1 if none is known.
+
+        torch's schedulers keep it as `initial_lr` or `max_lr` of a group.
+        """
+        if self.optimizer is None:
+            return 1.0
+        group = self.optimizer.param_groups[0]
+        top = max(float(group.get(name, 0)) for name in ("initial_lr", "max_lr"))
+        now = float(group.get("lr", 0))
+        return max(1.0, top / now) if now > 0 else 1.0
+
     def held(self) -> dict[int, torch.Tensor]:
         """Tensors that the optimizer changes, by identity."""
         groups = [] if self.optimizer is None else self.optimizer.param_groups
@@ -131,8 +144,7 @@ class Gradient:
     absmax: float
     size: int
     finite: bool
-    subnormal: float = 0.0
-    """Share of the non-zero elements below what half precision can hold."""
+    zeros: float = 0.0
 
     @property
     def rms(self) -> float:
@@ -172,8 +184,3 @@ class Trial:
     def fit(self) -> Fit | None:
         """The fit at the learning rate as it is."""
         return next((one for one in self.fits if one.factor == 1), None)
-
-    @property
-    def best_fit(self) -> Fit | None:
-        """The fit that got lowest, at whatever learning rate."""
-        return min(self.fits, key=lambda one: one.end, default=None)
