@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.zoo.peers import catalogue
-from benchmarks.zoo.peers.alarm import Alarm
-from benchmarks.zoo.peers.count import Outcome, Planted, outcome, same_layer
+from benchmarks.zoo.peers import catalogue, score
+from benchmarks.zoo.peers.alarm import Alarm, Peer, Watcher
+from benchmarks.zoo.peers.count import Outcome, Planted, outcome, same_layer, together
 from benchmarks.zoo.peers.rules import SPIKE, Lightning, SixSigma
+from benchmarks.zoo.peers.run import Attempt
 from benchmarks.zoo.peers.words import ACCEPTABLE, WORDS
 
 from surefoot.diagnosis import causes
@@ -111,3 +112,47 @@ def test_the_six_sigma_rule_measures_by_the_losses_before(tmp_path) -> None:
     steady = [1.0, 1.1] * 20
     assert _spoken(SixSigma(tmp_path), [*steady, 1.5]) == [Alarm(40, SPIKE)]
     assert not _spoken(SixSigma(tmp_path), [*steady, 1.3])
+
+
+def _row(attempts: list[Attempt], harmful: dict[str, bool]) -> score.Row:
+    peer = Peer("tool", "tool==1.0", "live", Watcher, {})
+    return score.row(peer, attempts, harmful, (1.0, 1.5))
+
+
+def test_a_row_counts_harmful_faults_and_healthy_runs_only() -> None:
+    found = _row(
+        [
+            Attempt("tool", "seen", Outcome(True, hit=True, root=True, lag=4)),
+            Attempt("tool", "missed", Outcome(False)),
+            Attempt("tool", "mistaken", Outcome(True)),
+            Attempt("tool", "harmless", Outcome(True, hit=True)),
+            Attempt("tool", "sound", Outcome(False)),
+            Attempt("tool", "alarmed", Outcome(True)),
+            Attempt("other", "missed", Outcome(True, hit=True)),
+        ],
+        {"seen": True, "missed": True, "mistaken": True, "harmless": False},
+    )
+    assert (found.faults, found.hits, found.roots, found.wrong) == (3, 1, 1, 1)
+    assert (found.healthy, found.false_alarms, found.alarmed) == (2, 1, ("alarmed",))
+    assert (found.lag, found.version) == (4, "1.0")
+    assert found.missed == ("missed", "mistaken")
+
+
+def test_a_crash_is_neither_a_hit_nor_an_alarm() -> None:
+    crashed = [Attempt("tool", name, crash="RuntimeError") for name in ("bad", "sound")]
+    there = Attempt("other", "bad", Outcome(True, hit=True, layer=True))
+    found = _row([*crashed, there], {"bad": True})
+    assert (found.crashes, found.hits, found.false_alarms) == (2, 0, 0)
+    assert (found.layers, found.layered) == (0, 1)
+
+
+def test_tools_together_find_what_any_finds_and_alarm_where_any_does() -> None:
+    one, other = Outcome(True, layer=False), Outcome(False, hit=True, layer=True, lag=2)
+    assert together([one, other]) == Outcome(True, hit=True, layer=True, lag=2)
+    assert together([Outcome(False)]) == Outcome(False)
+
+
+def test_the_table_names_what_could_not_be_installed() -> None:
+    text = score.printed([_row([], {})], {"DLCheck": "could not resolve host"})
+    assert "| tool" in text
+    assert "DLCheck: could not resolve host" in text

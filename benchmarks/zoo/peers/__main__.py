@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done = _attempts(here, chosen.processes)
     costs = {one.name: _costs(one) for one in here}
     rows = [score.row(one, done, harmful, costs[one.name]) for one in here]
+    rows += score.stacks(done, harmful)
     unseen = {
         one.name: absent[unversioned(one.needs)] for one in peers if one not in here
     }

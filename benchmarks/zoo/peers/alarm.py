@@ -15,8 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-When = Literal["live", "report", "before"]
-"""When a package speaks: at the step, in a report after the run, before it."""
+When = Literal["live", "report", "before", "together"]
+"""When a package speaks: at the step, in a report after the run, before it,
+or as several packages do."""
 
 
 @dataclass(frozen=True, slots=True)

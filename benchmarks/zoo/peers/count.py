@@ -78,6 +78,22 @@ def outcome(
     )
 
 
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """What several tools made of one run, each given the benefit of the others.
+
+    It is generous: a hit, a root or a right layer of any counts for all of them.
+    """
+    lags = [one.lag for one in outcomes if one.lag is not None]
+    layers = [one.layer for one in outcomes if one.layer is not None]
+    return Outcome(
+        alarmed=any(one.alarmed for one in outcomes),
+        hit=any(one.hit for one in outcomes),
+        root=any(one.root for one in outcomes),
+        layer=any(layers) if layers else None,
+        lag=min(lags, default=None),
+    )
+
+
 def _right_layer(hits: Sequence[Alarm], layers: Sequence[str]) -> bool | None:
     if not layers:
         return None

@@ -8,8 +8,18 @@ from statistics import median
 from typing import Any
 
 from benchmarks.tables import table
-from benchmarks.zoo.peers.alarm import Peer
+from benchmarks.zoo.peers import catalogue
+from benchmarks.zoo.peers.alarm import Peer, Watcher
+from benchmarks.zoo.peers.count import together
 from benchmarks.zoo.peers.run import Attempt
+
+STACKS = {
+    "torchtest2 + torch-audit + sherlorch": ("torchtest2", "torch-audit", "sherlorch"),
+    "all others together": tuple(
+        peer.name for peer in catalogue.ALL if peer.name != "Surefoot"
+    ),
+}
+"""The quietest stack that one can install today, and all of them at once."""
 
 HEAD = (
     "tool",
@@ -59,6 +69,10 @@ def row(
     sound = [one for one in own if one.run not in harmful]
     known = [one.outcome for one in faults if one.outcome is not None]
     lags = [one.lag for one in known if one.lag is not None]
+    # A tool that crashed does not know whether there was a layer to be named.
+    layered = {
+        one.run for one in attempts if one.outcome and one.outcome.layer is not None
+    }
     return Row(
         peer=peer.name,
         version=peer.needs.partition("==")[2] or peer.needs.rpartition("@")[2][:7],
@@ -69,7 +83,7 @@ def row(
         wrong=sum(one.wrong for one in known),
         healthy=len(sound),
         false_alarms=len(_alarmed(sound)),
-        layered=sum(one.layer is not None for one in known),
+        layered=sum(one.run in layered for one in faults),
         layers=sum(bool(one.layer) for one in known),
         lag=median(lags) if lags else None,
         crashes=sum(bool(one.crash) for one in own),
@@ -77,6 +91,39 @@ def row(
         missed=tuple(one.run for one in faults if not _hit(one)),
         alarmed=_alarmed(sound),
     )
+
+
+def stacks(attempts: Sequence[Attempt], harmful: Mapping[str, bool]) -> list[Row]:
+    """A row for each stack of tools that were all run."""
+    run = {one.peer for one in attempts}
+    return [
+        row(
+            Peer(name, "", "together", Watcher, {}),
+            stacked(name, peers, attempts),
+            harmful,
+            (),
+        )
+        for name, peers in STACKS.items()
+        if run.issuperset(peers) or name.startswith("all")
+    ]
+
+
+def stacked(
+    name: str, peers: Sequence[str], attempts: Sequence[Attempt]
+) -> list[Attempt]:
+    """Several tools as if they were one; a run where all crashed is a crash."""
+    found: dict[str, list[Attempt]] = {}
+    for one in attempts:
+        if one.peer in peers:
+            found.setdefault(one.run, []).append(one)
+    return [_joined(name, run, each) for run, each in found.items()]
+
+
+def _joined(name: str, run: str, each: Sequence[Attempt]) -> Attempt:
+    known = [one.outcome for one in each if one.outcome is not None]
+    if not known:
+        return Attempt(name, run, crash="all crashed")
+    return Attempt(name, run, together(known))
 
 
 def _hit(attempt: Attempt) -> bool:
@@ -97,7 +144,7 @@ def printed(rows: Sequence[Row], absent: Mapping[str, str]) -> str:
 
 
 def _cells(one: Row) -> list[str]:
-    spoken = {"live": f"{one.lag:g}" if one.lag is not None else "–"}
+    spoken = {"live": f"{one.lag:g}" if one.lag is not None else "–", "together": "–"}
     low, high = (min(one.costs), max(one.costs)) if one.costs else (0, 0)
     return [
         one.peer,

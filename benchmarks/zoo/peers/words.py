@@ -75,6 +75,7 @@ _TABLE: Mapping[str, tuple[str, str]] = {
     "learning rate too low": ("update too small", _STUCK),
     "gradients never zeroed": ("", _TOO_FAST),
     "stale second moment": ("stale moment", _TOO_FAST),
+    "epsilon too small": ("update too large", _TOO_FAST),
     "epsilon dominates": ("update too small", _STUCK),
     "numeric fault": ("non-finite source", _NAN),
     "non-finite data": ("non-finite input", _NAN),
