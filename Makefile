@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick docs clean
+.PHONY: demo test lint bench bench-quick zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -32,6 +32,11 @@ bench: .venv-bench/.peers
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --quick
+	$(BIN)/python -m benchmarks.zoo --quick
+
+zoo: .venv-bench/.peers
+	.venv-bench/bin/python -m benchmarks.zoo
+	.venv-bench/bin/python -m benchmarks.zoo.peers
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/docs.py
