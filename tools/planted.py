@@ -32,6 +32,12 @@ CASES: Mapping[str, str] = {
 }
 """The case to draw where the first one that fires is not the plainest."""
 
+MORE: Mapping[str, tuple[str, ...]] = {
+    "wiring": ("relu_before_the_loss", "probabilities_for_logs", "layers_in_a_list"),
+    "update_ratio": ("rate_too_low",),
+}
+"""Further cases of signatures that have several kinds of findings."""
+
 RANK = ("critical", "warning", "info")
 
 
@@ -55,13 +61,13 @@ class Game:
     finding: Finding
 
 
-def planted(signature: str) -> Planted:
-    """The record of a signature.
+def planted(signature: str, record: str = "") -> Planted:
+    """The record of a signature: that of a name, or the plainest one.
 
     Raises:
         LookupError: no record shows it, or the one that is named here does not.
     """
-    wanted = CASES.get(signature, "")
+    wanted = record or CASES.get(signature, "")
     shown = [
         (RANK.index(finding.severity), place, case, finding)
         for place, case in enumerate(_faulty())

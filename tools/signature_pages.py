@@ -32,8 +32,14 @@ WORDS = {
     "warning": "**warning**: the run is being harmed",
     "info": "*information*: true and harmless; it counts for or against the causes",
 }
+OF_EVENTS = ("wiring", "evaluation_mode", "half_precision", "nonfinite")
+"""Symptoms that are read from events."""
 MOST_CAUSES = 6
 """Causes that a page lists; a symptom that half of all causes can have says little."""
+
+
+Pictures = Sequence[views.Picture]
+"""The picture of a symptom, and those of its other kinds."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,9 @@ def skeleton(symptom: Symptom) -> str:
     return "\n\n".join([*parts, ""])
 
 
-def written(text: str, symptom: Symptom, shown: views.Picture) -> str:
+def written(text: str, symptom: Symptom, shown: Pictures) -> str:
     """A page with its marked parts as the code has them."""
-    parts = {"top": top(symptom, shown), "rest": rest(symptom, shown)}
+    parts = {"top": top(symptom, shown), "rest": rest(symptom, shown[0])}
     return MARKS.sub(lambda m: f"{m[1]}\n{parts[m[2]]}\n\n{m[3]}", text)
 
 
@@ -94,18 +100,29 @@ def _mark(part: str) -> str:
 # --- parts of a page --------------------------------------------------------------
 
 
-def top(symptom: Symptom, shown: views.Picture) -> str:
+def top(symptom: Symptom, shown: Pictures) -> str:
     """What it is, and what it looks like."""
+    rows = [symptom.about, *_figure(shown[0], symptom.name)]
+    for one in shown[1:]:
+        rows += _figure(one, picture_name(symptom, one))
+    return "\n\n".join(rows)
+
+
+def picture_name(symptom: Symptom, shown: views.Picture) -> str:
+    """The name of the file of a further picture."""
+    return f"{symptom.name}-{shown.record.replace('_', '-')}"
+
+
+def _figure(shown: views.Picture, file: str) -> list[str]:
+    """The picture, its caption and its evidence."""
     finding = shown.finding
     where = "the whole run" if finding.layer == "run" else f"`{finding.layer}`"
-    lines = [
-        symptom.about,
-        f"![{shown.told}](images/{symptom.name}.svg)",
+    return [
+        f"![{shown.told}](images/{file}.svg)",
         f"Left, a record with a planted fault: found in {where}, since step "
         f"{finding.onset}. Right, the same run without it.",
         *map(_evidence, finding.evidence),
     ]
-    return "\n\n".join(lines)
 
 
 def _evidence(one: Evidence) -> str:
@@ -135,7 +152,7 @@ def _quantities(symptom: Symptom) -> str:
         f"- [`{name}`](../recorded.md): {quantities.named(name).about}"
         for name in symptom.looks_at
     ]
-    if not rows or symptom.name in ("wiring", "evaluation_mode", "half_precision"):
+    if symptom.name in OF_EVENTS:
         rows.append("- the [events](../recorded.md) of the run")
     return "\n".join(rows)
 
@@ -219,7 +236,7 @@ def _remedies(symptom: Symptom) -> str:
 
 def _sentence(text: str) -> str:
     line = one_line(text)
-    return line[:1].upper() + line[1:] if line[1:2].islower() else line
+    return line if line.startswith("ln ") else line[:1].upper() + line[1:]
 
 
 def _linked(cause: Cause) -> str:
@@ -236,8 +253,15 @@ def overview(found: Sequence[Symptom]) -> str:
         (
             f"[{one.title}]({FOLDER}/{one.name}.md)",
             one.about,
-            ", ".join(f"`{name}`" for name in one.looks_at[:3]) or "events",
+            _looked_at(one),
         )
         for one in found
     ]
     return table(("signature", "what it says", "looks at"), rows)
+
+
+def _looked_at(symptom: Symptom) -> str:
+    if symptom.name in planted.GAMES:
+        return "all streams"
+    events = ["events"] if symptom.name in OF_EVENTS else []
+    return ", ".join([*events, *(f"`{name}`" for name in symptom.looks_at[:3])])

@@ -399,7 +399,10 @@ def _chain(chain: Chain) -> Iterator[str]:
     top = foot - (len(chain.boxes) - 1) * step - tall + 26
     yield _text(x + wide + 10, top, "loss")
     for place, name in enumerate(chain.aside):
-        yield from _box(x + wide + 10, foot - 75 - place * 36, 104, name, "bad")
+        yield from _box(x + wide + 44, foot - 62 - place * 34, 72, name, "bad")
+    if chain.aside:
+        y = foot - 62 - len(chain.aside) * 34 + 22
+        yield _text(WIDE - RIGHT, y, "no optimizer", anchor="end", tone="bad")
 
 
 def _box(x: float, y: float, wide: float, name: str, tone: Tone) -> Iterator[str]:

@@ -24,7 +24,7 @@ from tools.svg import (
     side_by_side,
 )
 
-from surefoot.signatures import epsilon, network, wiring
+from surefoot.signatures import epsilon, network, update_ratio, wiring
 from surefoot.signatures.across import ALL as COMPARISONS
 from surefoot.signatures.detect import ALL
 from surefoot.signatures.streams import Stream
@@ -47,15 +47,20 @@ class Picture:
     finding: Finding
 
 
-def picture(signature: str) -> Picture:
-    """The picture of a signature or a comparison.
+def more_pictures(signature: str) -> tuple[Picture, ...]:
+    """Pictures of its other kinds, where a signature has several."""
+    return tuple(picture(signature, one) for one in planted.MORE.get(signature, ()))
+
+
+def picture(signature: str, record: str = "") -> Picture:
+    """The picture of a signature or a comparison, of one record or the plainest one.
 
     Raises:
         LookupError: no record shows it.
     """
     if signature in planted.GAMES:
         return _of_game(signature)
-    shown = planted.planted(signature)
+    shown = planted.planted(signature, record)
     view = VIEWS.get(signature) or lines(_first_need(signature))
     faulty = view(shown.faulty, shown.finding, f"Planted: {_spaced(shown.name)}")
     healthy = view(shown.healthy, None, "The same run without the fault")
@@ -323,7 +328,9 @@ def _chain(stream: Stream, finding: Finding | None, title: str) -> Scene:
     """The operations between the last weights and the loss."""
     event = next(one for one in stream.events if one.kind == "wiring")
     head = wiring.heads(event)[0]
-    named = str(finding.detail.get("operations", "")) if finding else ""
+    detail = finding.detail if finding else {}
+    named = str(detail.get("operations", ""))
+    loose = str(detail.get("shapes", ""))
     wrong = tuple(
         place
         for place, name in enumerate(head)
@@ -331,7 +338,8 @@ def _chain(stream: Stream, finding: Finding | None, title: str) -> Scene:
     )
     module = network.output_module(stream.facts)
     boxes = (*head[:-1], f"{head[-1]} ({module})")
-    return Chain(title, boxes, wrong)
+    aside = tuple(one for one in loose.split(", ") if one)
+    return Chain(title, boxes, wrong, aside)
 
 
 def _modes(stream: Stream, finding: Finding | None, title: str) -> Scene:
@@ -401,7 +409,9 @@ VIEWS: Mapping[str, View] = {
     "saturation": lines("saturated_share", bound=EVIDENCE),
     "frozen": profile("update_norm"),
     "accumulating_gradients": lines("grad_norm"),
-    "update_ratio": lines("update_norm/weight_norm", bound=EVIDENCE, log=True),
+    "update_ratio": lines(
+        "update_norm/weight_norm", bound=update_ratio.REPLACED, log=True
+    ),
     "overshoot": lines("directional_sharpness", bound=EVIDENCE),
     "stale_second_moment": lines("second_moment_ratio", bound=EVIDENCE),
     "early_warning": metrics(
