@@ -65,7 +65,7 @@ def spread(shapes: Sequence[torch.Size], device: torch.device) -> Places:
             stride += 1
         strides.append(stride)
         counts.append(-(-shape.numel() // stride))
-    sizes = torch.tensor([shape.numel() for shape in shapes], dtype=torch.float64)
+    sizes = torch.tensor([float(shape.numel()) for shape in shapes])
     taken = torch.tensor(counts)
     owner = torch.repeat_interleave(torch.arange(len(shapes)), taken)
     return Places(
@@ -168,8 +168,9 @@ def consecutive(moment: Moment) -> list[Reading]:
 
 def _compared(pair: Pair, now: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine by tensor, shape `[tensors]`, and one number for all, shape `[1]`."""
-    before, places = pair.grads.double(), pair.places
-    after, update = now.double(), pair.update.double()
+    # Sums of 65,536 products need the wide type, which Apple's GPUs do not have.
+    wide = torch.float32 if now.device.type == "mps" else torch.float64
+    before, after, update = (x.to(wide) for x in (pair.grads, now, pair.update))
     products = torch.stack(
         [
             before * after,
@@ -179,9 +180,9 @@ def _compared(pair: Pair, now: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
             after * update,
         ]
     )
-    sums = torch.zeros(
-        (5, len(places.counts)), dtype=torch.float64, device=now.device
-    ).index_add_(1, places.owner, products)
+    places = pair.places
+    sums = torch.zeros((5, len(places.counts)), dtype=wide, device=now.device)
+    sums.index_add_(1, places.owner, products)
     cosine = sums[0] / (sums[1] * sums[2]).sqrt()
-    along = sums[3:] @ places.weight
+    along = sums[3:] @ places.weight.to(wide)
     return cosine.float(), (1 - along[1:] / along[:1]).float()

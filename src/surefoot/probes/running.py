@@ -77,7 +77,7 @@ def _copied(modules: Sequence[nn.Module]) -> tuple[torch.Tensor, torch.Tensor]:
     buffers = [dict(module.named_buffers(recurse=False)) for module in modules]
     home = buffers[0]["running_mean"].device
     rows = [
-        torch.cat([held[name].detach().to(home).double() for held in buffers])
+        torch.cat([held[name].detach().to(home).float() for held in buffers])
         for name in ("running_mean", "running_var")
     ]
     counts = [held["num_batches_tracked"].detach().to(home) for held in buffers]
@@ -94,7 +94,7 @@ def norm_gap(moment: Moment) -> list[Reading]:
     moved: Moved | None = moment.seen.get("running")
     if moved is None:
         return []
-    passes = (moved.counts[1] - moved.counts[0]).double()
+    passes = (moved.counts[1] - moved.counts[0]).float()
     fractions = torch.stack(
         [
             passes[i] / moved.counts[1, i]
@@ -105,7 +105,7 @@ def norm_gap(moment: Moment) -> list[Reading]:
     )
     sizes = torch.tensor(moved.sizes, device=passes.device)
     width = int(sum(moved.sizes))
-    eps = torch.tensor(moved.eps, dtype=torch.float64, device=passes.device)
+    eps = torch.tensor(moved.eps, device=passes.device)
     owner = torch.repeat_interleave(sizes, output_size=width)
     shift = (moved.after[0] - moved.before[0]).abs() / fractions[owner]
     gap = shift / (moved.before[1] + eps[owner]).sqrt()
