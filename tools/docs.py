@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a file, it finds its neighbours and the cases
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from tools import rules, signature_pages, views  # noqa: E402
+from tools import cause_pages, rules, signature_pages, views  # noqa: E402
 from tools.signature_pages import ANY  # noqa: E402
 from tools.tables import decapitalised, first_sentence, one_line, table  # noqa: E402
 
@@ -129,6 +129,11 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "causes": all_causes,
     "remedies": remedies,
     "knobs": knobs,
+    "look_alikes": cause_pages.look_alikes,
+    "same_jump": cause_pages.same_jump,
+    "producers": cause_pages.producers,
+    "phases": cause_pages.phases,
+    "sure": cause_pages.sure,
     "checks": checks,
 }
 

@@ -60,6 +60,18 @@ def _signatures(words: frozenset[str]) -> frozenset[str]:
     return frozenset(name for name in NAMES if f"={name}" in words)
 
 
+def sure(name: str) -> bool:
+    """Whether one finding is enough for a cause: its rule says so in every account."""
+    cause = next(one for one in causes.ALL if one.name == name)
+    calls = [
+        one
+        for one in ast.walk(_function(cause.weigh))
+        if isinstance(one, ast.Call) and _words(one.func) == {"account"}
+    ]
+    told = ["confirmed=True" in map(ast.unparse, one.keywords) for one in calls]
+    return bool(told) and all(told)
+
+
 def severities(module: str) -> tuple[str, ...]:
     """The severities that a module gives, worst first, as its source names them."""
     words = _words(ast.parse(inspect.getsource(import_module(module))))
