@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from surefoot.diagnosis.case import Account, Case, Cause, account
 
+NO_EPSILON = 1e-30
+"""Its square root is still a number in float32, that of its square is not."""
+
 UNDEFINED = (
     "log", "sqrt", "div", "pow", "norm", "reciprocal", "acos", "asin", "atan", "exp"
 )  # fmt: skip
@@ -54,6 +57,17 @@ def epsilon_dominates(case: Case) -> Account | None:
     return account(0.9, found, case.sign("not_learning"), case.sign("update_ratio"))
 
 
+def epsilon_too_small(case: Case) -> Account | None:
+    """An update that divided nothing by nothing."""
+    found = case.alarm("nonfinite")
+    epsilon = case.facts.options.get("eps")
+    if found is None or not isinstance(epsilon, int | float) or not case.adaptive:
+        return None
+    if found.detail.get("direction") != "update" or epsilon > NO_EPSILON:
+        return None
+    return account(0.95, found, layer="run", confirmed=True)
+
+
 CAUSES: tuple[Cause, ...] = (
     Cause(
         name="numeric fault",
@@ -88,7 +102,16 @@ CAUSES: tuple[Cause, ...] = (
         "with a tiny rate.",
         told_apart="The root of the second moment lies below epsilon in most layers; "
         "with a rate that is too low it lies above.",
-        remedies=("smaller epsilon", "higher lr"),
+        remedies=("usual epsilon", "higher lr"),
         weigh=epsilon_dominates,
+    ),
+    Cause(
+        name="epsilon too small",
+        about="Adam divides by the root of its second moment plus epsilon. Where a "
+        "gradient is zero and epsilon is nothing, that is zero by zero.",
+        told_apart="The weights broke in the update itself, while loss and gradients "
+        "were finite, and epsilon is too small for float32 to hold.",
+        remedies=("usual epsilon", "skip non-finite"),
+        weigh=epsilon_too_small,
     ),
 )

@@ -29,10 +29,10 @@ def zero_gradients(findings: Sequence[Finding], facts: Facts) -> Prescription:
     )
 
 
-def smaller_epsilon(findings: Sequence[Finding], facts: Facts) -> Prescription:
-    """An epsilon far below the gradients, as it is meant."""
+def usual_epsilon(findings: Sequence[Finding], facts: Facts) -> Prescription:
+    """An epsilon that is far below the gradients and still a number."""
     return Prescription(
-        remedy="lower epsilon",
+        remedy="usual epsilon",
         changes=(Change("eps", "set", 1e-8),),
         expect="updates of about the learning rate in every weight",
         source="Kingma & Ba 2015, arXiv:1412.6980; Wortsman et al. 2023",

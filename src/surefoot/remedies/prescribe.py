@@ -37,7 +37,7 @@ ALL: Mapping[str, Remedy] = {
     "check wiring": data.check_wiring,
     "zero gradients": optimizer.zero_gradients,
     "shorter memory": optimizer.shorter_memory,
-    "smaller epsilon": optimizer.smaller_epsilon,
+    "usual epsilon": optimizer.usual_epsilon,
     "less regularisation": optimizer.less_regularisation,
     **advice.ALL,
 }

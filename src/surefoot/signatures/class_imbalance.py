@@ -11,7 +11,8 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 RARE = 0.2
 FEWEST = 12.0
 RECALL = 0.5
-COMMON_RECALL = 0.7
+COMMON_RECALL = 0.85
+"""Common classes must be learnt: in a text, rare characters are hard by nature."""
 LAST = 2
 SOURCE = (
     "share of its examples that is recognised, rare classes against common ones in "
