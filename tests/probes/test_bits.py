@@ -91,6 +91,31 @@ def test_no_bit_is_changed(recompute: bool, half: bool, recorded: Any) -> None:
     assert not reader.events("probe_off")
 
 
+def test_no_hook_is_left_between_armed_steps(recorded: Any) -> None:
+    torch._dynamo.utils.counters.clear()
+    model = Net(recompute=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    options = surefoot.Options(every=4, budget=None)
+    counts: list[int] = []
+    with surefoot.watch(
+        model, optimizer, folder=recorded.folder, options=options
+    ) as run:
+        for _ in range(8):
+            hooks = [(m._forward_hooks, m._forward_pre_hooks) for m in model.modules()]
+            counts.append(sum(len(one) + len(two) for one, two in hooks))
+            x, y = torch.randn(6, 5), torch.randint(3, (6,))
+            loss = functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            run.step(loss, (x, y))
+    # The one that stays remembers what the model was called with.
+    assert counts[2:4] == counts[6:8] == [1, 1]
+    # Activations and output are looked at in steps 0 and 4, attention in 1 and 5.
+    assert counts[0] == counts[4] > 1
+    assert counts[1] == counts[5] > 1
+
+
 def flat(value: Any) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]

@@ -86,7 +86,7 @@ class Attending:
 
     def take(self) -> Mapping[str, Rows]:
         """What was found, by the name of the module; the hooks are off."""
-        if self.armed or self._patches:
+        if self._handles:
             self.remove()
         if self._passed:
             self._fruitless = 0 if self._found else self._fruitless + 1
