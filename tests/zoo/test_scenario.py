@@ -37,11 +37,8 @@ class Losing(Nobody):
         self.losses: list[Any] = []
 
     def after_update(self, step: int, loss: Losses, batch: Any) -> None:
-        self.losses.append(
-            {name: float(one) for name, one in loss.items()}
-            if isinstance(loss, Mapping)
-            else float(loss)
-        )
+        parts = loss if isinstance(loss, Mapping) else {"loss": loss}
+        self.losses.append({name: float(one.detach()) for name, one in parts.items()})
 
 
 def trained(scenario: Scenario, steps: int) -> list[Any]:

@@ -26,6 +26,7 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
         return {key: arrays[key] for key in arrays.files}
 
 
+@cache
 def _digits() -> tuple[torch.Tensor, torch.Tensor]:
     arrays = _arrays("digits")
     x = torch.tensor(arrays["x"]).float() / 16
@@ -44,6 +45,7 @@ def held_out_digits() -> tuple[torch.Tensor, torch.Tensor]:
     return x[:HELD_OUT_DIGITS], y[:HELD_OUT_DIGITS]
 
 
+@cache
 def _waves() -> tuple[torch.Tensor, torch.Tensor]:
     arrays = _arrays("waves")
     x = torch.tensor(arrays["x"].astype(np.float32))
@@ -62,6 +64,7 @@ def held_out_waves() -> tuple[torch.Tensor, torch.Tensor]:
     return x[:HELD_OUT_WAVES], y[:HELD_OUT_WAVES]
 
 
+@cache
 def _text() -> torch.Tensor:
     codes = _arrays("plays")["codes"]
     return torch.tensor(np.unique(codes, return_inverse=True)[1]).long()

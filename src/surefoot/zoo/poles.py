@@ -146,7 +146,7 @@ def q_learning(rng: Rng) -> Task:
         loss.backward()
         observer.before_update(step)
         task.optimizer.step()
-        observer.after_update(step, loss.detach(), batch)
+        observer.after_update(step, loss, batch)
         if step % 50 == 49:
             target.load_state_dict(net.state_dict())
         return loss.detach()

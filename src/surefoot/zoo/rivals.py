@@ -47,9 +47,9 @@ def play(task: Task, step: int, observer: Observer) -> Losses:
         _turn(task, "critic", loss_c, (step, batch, observer))
     loss_g = F.softplus(-critic(generator(torch.randn(64, NOISE)))).mean()
     _turn(task, "generator", loss_g, (step, batch, observer))
-    losses = {"critic": loss_c.detach(), "generator": loss_g.detach()}
+    losses = {"critic": loss_c, "generator": loss_g}
     observer.after_update(step, losses, batch)
-    return losses
+    return {name: loss.detach() for name, loss in losses.items()}
 
 
 def _turn(
