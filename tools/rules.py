@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from importlib import import_module
 from textwrap import dedent
 from typing import get_args
 
+import cases
 from surefoot.diagnosis import causes
 from surefoot.diagnosis.case import Case, Cause
 from surefoot.signatures import across, detect
@@ -45,10 +47,14 @@ def rule(name: str) -> Rule:
 def speaking_for(signature: str) -> list[Cause]:
     """Causes that a signature speaks for, the most telling first.
 
-    Those come first that fewest other signatures speak for.
+    First those of the planted records that show it, then those that fewest other
+    signatures speak for.
     """
     found = [one for one in causes.ALL if signature in rule(one.name).speaks]
-    return sorted(found, key=lambda one: len(rule(one.name).speaks))
+    planted = Counter(
+        one.cause for one in cases.faulty_cases() if signature in one.fires
+    )
+    return sorted(found, key=lambda c: (-planted[c.name], len(rule(c.name).speaks)))
 
 
 def asking_for(signature: str) -> list[Cause]:
