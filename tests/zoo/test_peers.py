@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 from benchmarks.zoo.peers import catalogue, score
 from benchmarks.zoo.peers.alarm import Alarm, Peer, Watcher
 from benchmarks.zoo.peers.count import Outcome, Planted, outcome, same_layer, together
+from benchmarks.zoo.peers.kept import restored
 from benchmarks.zoo.peers.rules import SPIKE, Lightning, SixSigma
 from benchmarks.zoo.peers.run import Attempt
 from benchmarks.zoo.peers.words import ACCEPTABLE, WORDS
@@ -156,3 +160,11 @@ def test_the_table_names_what_could_not_be_installed() -> None:
     text = score.printed([_row([], {})], {"DLCheck": "could not resolve host"})
     assert "| tool" in text
     assert "DLCheck: could not resolve host" in text
+
+
+def test_an_attempt_comes_back_as_it_was_written() -> None:
+    judged = Outcome(True, hit=True, layer=False, lag=3)
+    one = Attempt("tool", "run", judged, {"jump": (4, "net.0")}, seconds=1.5)
+    crashed = Attempt("tool", "other", crash="RuntimeError")
+    for attempt in (one, crashed):
+        assert restored(json.loads(json.dumps(asdict(attempt)))) == attempt

@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.peers import missing, unversioned
-from benchmarks.zoo.peers import catalogue, cost, runs, score
+from benchmarks.zoo.peers import catalogue, cost, kept, runs, score
 from benchmarks.zoo.peers.alarm import Peer
-from benchmarks.zoo.peers.run import Attempt, attempts, harms
+from benchmarks.zoo.peers.run import Attempt
 
 COSTED = ("mlp-1", "conv-1", "gpt-1")
 """Healthy runs on which the cost of a step is measured."""
@@ -26,15 +27,19 @@ COSTED = ("mlp-1", "conv-1", "gpt-1")
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.zoo.peers", None, __doc__)
     parser.add_argument("--peer", default="*", help="tools by name, as a pattern")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="what is kept, to go on from")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at once")
     parser.add_argument("--json", type=Path, help="where all numbers are kept")
     chosen = parser.parse_args(arguments)
     start = time.monotonic()
     absent = missing()
     peers = [one for one in catalogue.ALL if fnmatch(one.name, chosen.peer)]
     here = [one for one in peers if unversioned(one.needs) not in absent]
-    harmful = harms(runs.faulty(), chosen.processes)
-    done = _attempts(here, chosen.processes)
+    with TemporaryDirectory() as place:
+        folder = chosen.folder or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        harmful = kept.harmful(runs.faulty(), folder / "harm.json", chosen.jobs)
+        done = _attempts(here, folder / "attempts.jsonl", chosen.jobs)
     costs = {one.name: _costs(one) for one in here}
     rows = [score.row(one, done, harmful, costs[one.name]) for one in here]
     rows += score.stacks(done, harmful)
@@ -44,19 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(score.printed(rows, unseen))
     print(f"\n{len(done)} runs, {(time.monotonic() - start) / 60:.0f} minutes")
     if chosen.json:
-        kept = json.dumps(score.as_json(rows, done) | {"harmful": harmful}, indent=1)
-        chosen.json.write_text(kept, encoding="utf-8")
+        body = json.dumps(score.as_json(rows, done) | {"harmful": harmful}, indent=1)
+        chosen.json.write_text(body, encoding="utf-8")
 
 
-def _attempts(peers: Sequence[Peer], processes: int) -> list[Attempt]:
+def _attempts(peers: Sequence[Peer], path: Path, jobs: int) -> list[Attempt]:
     pairs = [(one, run) for one in peers for run in (*runs.healthy(), *runs.faulty())]
     found: list[Attempt] = []
-    for one in attempts(pairs, processes):
+    for one in kept.made(pairs, path, jobs):
         found.append(one)
         if len(found) % 50 == 0:
             print(f"{len(found)} of {len(pairs)}: {one.peer}", file=sys.stderr)
-        if one.crash:
-            print(f"{one.peer} at {one.run}: {one.crash}", file=sys.stderr)
     return found
 
 

@@ -37,24 +37,23 @@ class Pulsegrad(Watcher):
         from pulsegrad import watch
 
         one = next(iter(task.optimizers))
-        self.sessions = [
-            watch(
+        self.sessions = {
+            f"{name}." if len(task.models) > 1 else "": watch(
                 model,
                 task.optimizers.get(name, task.optimizers[one]),
                 run_dir=self.folder,
                 stats_mode="sync",
             )
             for name, model in task.models.items()
-        ]
+        }
 
     def end(self) -> None:
-        for session in self.sessions:
+        for prefix, session in self.sessions.items():
             session.close()
-        for path in sorted(self.folder.rglob("*.sqlite")):
-            with closing(sqlite3.connect(path)) as store:
-                self._read(store)
+            with closing(sqlite3.connect(session.run_path / "db.sqlite")) as store:
+                self._read(store, prefix)
 
-    def _read(self, store: sqlite3.Connection) -> None:
+    def _read(self, store: sqlite3.Connection, prefix: str) -> None:
         rows = store.execute(
             "SELECT detector, severity, first_step, last_step, module_ids, message "
             "FROM findings ORDER BY first_step"
@@ -64,7 +63,8 @@ class Pulsegrad(Watcher):
                 continue
             if detector == "update_ratio_band":
                 detector += ", too high" if "too high" in message else ", too low"
-            for layer in json.loads(modules or "null") or [""]:
+            for module in json.loads(modules or "null") or [""]:
+                layer = prefix + module if module else ""
                 # One row holds for all steps of a condition.
                 self.say(first, detector, layer)
                 self.say(last, detector, layer)
