@@ -329,8 +329,8 @@ def test_a_young_run_is_not_left_in_the_dark() -> None:
     steps = [step for step in range(20_000) if rhythm.due(step) and not spent(rhythm)]
     gaps = np.diff([step for step in steps if step > 500])
     ages = np.asarray([step for step in steps if step > 500])[:-1]
-    assert (gaps <= np.maximum(0.1 * ages, 100) + 10).all()
-    assert 0.010 * len(steps) <= 10 * 0.005 * 0.020 * 20_000
+    assert (gaps <= np.maximum(0.1 * ages, 50) + 10).all()
+    assert 0.010 * len(steps) <= 0.01 * 0.020 * 20_000 + 5 * 0.010
 
 
 def spent(rhythm: Rhythm) -> None:

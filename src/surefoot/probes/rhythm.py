@@ -8,8 +8,8 @@ from dataclasses import dataclass
 AGE_SHARE = 0.1
 """Longest interval as a share of the steps so far: what begins late in a short run
 is seen a tenth of the run later at most."""
-MOST_OVER = 10.0
-"""How far a young run may go over its share for that: 1.5 % at the usual 0.15 %."""
+YOUNG_PERCENT = 1.0
+"""Share that a probe may take for that while the run is young."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Rhythm:
     the training thread's CPU time. `percent=None` keeps the interval fixed.
 
     A young run is not left in the dark for that: until a tenth of its age is longer,
-    the interval may be as short as a tenth of what the share allows.
+    it may take a percent.
 
     >>> rhythm = Rhythm(every=10, percent=None)
     >>> [step for step in range(25) if rhythm.due(step)]
@@ -56,7 +56,8 @@ class Rhythm:
             return
         affordable = self.percent / 100 * step_seconds
         interval = self.cost_seconds / affordable
+        shortest = min(interval, self.cost_seconds / step_seconds * 100 / YOUNG_PERCENT)
         age = self.next_step - self.every
-        interval = min(interval, max(AGE_SHARE * age, interval / MOST_OVER))
+        interval = min(interval, max(AGE_SHARE * age, shortest))
         periods = max(1, math.ceil(interval / self.every))
         self.next_step += (periods - 1) * self.every
