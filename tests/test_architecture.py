@@ -227,6 +227,8 @@ TOUCHES = {
     ("preflight/steps.py", "group[…]"): "trial updates, undone by restore.py",
     ("probes/activations.py", "scatter_reduce_"): "a tensor of its own",
     ("probes/activations.py", "index_fill_"): "a tensor of its own",
+    ("probes/attending.py", "setattr"): "torch's own functions, while a pass runs",
+    ("probes/attending.py", "delattr"): "puts them back after the pass",
     ("probes/gradients.py", "nan_to_num_"): "a tensor of its own",
     ("probes/nonfinite.py", "module._buffers[…]"): "put back after the replay",
     ("probes/nonfinite.py", "set_rng_state"): "random streams, put back likewise",

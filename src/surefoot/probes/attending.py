@@ -28,6 +28,8 @@ PLACES = (
     (torch.Tensor, "softmax"),
 )
 """Where the functions are looked up; `nn.Softmax` and `F.softmax` call the method."""
+AFTER_KEY = ("value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
+"""Arguments of `scaled_dot_product_attention` after the queries and keys."""
 FRUITLESS = 3
 """Passes without an attention after which none is looked for any more."""
 
@@ -145,22 +147,18 @@ class Attending:
 
 
 def _of_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    query: torch.Tensor, key: torch.Tensor, *rest: Any, **named: Any
 ) -> Rows | None:
     """Rows of `scaled_dot_product_attention`, whose arguments these are."""
-    del value, dropout_p, enable_gqa
     if not _plain(query) or not _plain(key) or query.dim() < 2:
         return None
-    mask = attn_mask
+    given = {**dict(zip(AFTER_KEY, rest, strict=False)), **named}
     logits = sampled_logits(
-        query.detach(), key.detach(), mask, causal=is_causal, scale=scale
+        query.detach(),
+        key.detach(),
+        given.get("attn_mask"),
+        causal=bool(given.get("is_causal")),
+        scale=given.get("scale"),
     )
     return statistics(logits)
 

@@ -43,7 +43,12 @@ class FiniteCheck:
         return all(weight.is_cpu for weight in watched.weights[:1])
 
     def step(
-        self, step: int, norms: Ring | None, calls: Sequence[Call], watched: Watched
+        self,
+        step: int,
+        norms: Ring | None,
+        *,
+        calls: Sequence[Call],
+        watched: Watched,
     ) -> None:
         """Search for the origin where the gradients of this step are not finite."""
         if _skips(watched.optimizer):

@@ -7,7 +7,7 @@ otherwise. It keeps what it saw until the probe that asked for it runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -126,7 +126,7 @@ class Instruments:
         return value
 
 
-_PROBES = {
+_PROBES: Mapping[str, str] = {
     "copies": "weights",
     "output": "outputs",
     "running": "batch norms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,13 @@ FEWEST_CLASSES = 2
 MOST_CLASSES = 65_536
 MOST_SHARES = 64
 """Classes up to here have a share of the batch each."""
-QUANTILES = {"q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9, "max": 1.0}
+QUANTILES: Mapping[str, float] = {
+    "q25": 0.25,
+    "q50": 0.5,
+    "q75": 0.75,
+    "q90": 0.9,
+    "max": 1.0,
+}
 IGNORED = -100
 """The target of `cross_entropy` that counts for nothing, unless told otherwise."""
 

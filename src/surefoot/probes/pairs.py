@@ -138,7 +138,7 @@ class Pairs:
         self.armed, self._before = False, None
         if before is None or places is None:
             return
-        update = gathered(self._weights, places, self._home).sub_(before)
+        update = gathered(self._weights, places, self._home) - before
         grads = gathered([w.grad for w in self._weights], places, self._home)
         self.latest = Pair(step, self._rows, places, grads, update)
 
@@ -181,8 +181,8 @@ def _compared(pair: Pair, now: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
         ]
     )
     places = pair.places
-    sums = torch.zeros((5, len(places.counts)), dtype=wide, device=now.device)
-    sums.index_add_(1, places.owner, products)
+    zeros = torch.zeros((5, len(places.counts)), dtype=wide, device=now.device)
+    sums = zeros.index_add(1, places.owner, products)
     cosine = sums[0] / (sums[1] * sums[2]).sqrt()
     along = sums[3:] @ places.weight.to(wide)
     return cosine.float(), (1 - along[1:] / along[:1]).float()

@@ -231,7 +231,8 @@ class Recorder:
         self._run_all("before")
         if self._finite.wanted(self.watched):
             norms = self._rings.get("grad_norm")
-            self._finite.step(self.step, norms, self._calls.latest, self.watched)
+            calls, watched = self._calls.latest, self.watched
+            self._finite.step(self.step, norms, calls=calls, watched=watched)
 
     def _updates(self) -> None:
         """Run the probes that look at the update, and record loss and step time."""
