@@ -416,6 +416,7 @@ def overshooting(made: Draft) -> None:
 def attention_collapses(made: Draft) -> None:
     guesses(made)
     made.values["attention_logit_absmax"] = np.full((30, 1), 400.0)
+    made.values["attention_logit_absmax"][:2] = 2.0
     made.values["attention_entropy"] = np.full((30, 1), 0.01)
 
 

@@ -78,6 +78,11 @@ class Case:
         return network.attends(self.facts)
 
     @property
+    def steps(self) -> int:
+        """Updates made so far, 0 if unknown."""
+        return int(self.traits.get("steps", 0))
+
+    @property
     def warmed_up(self) -> bool:
         """Whether the learning rate rose at the start."""
         return self.traits.get("warm_up", 0.0) > 0

@@ -35,7 +35,9 @@ def lr_too_high(case: Case) -> Account | None:
         # Long updates that begin with an input out of range are its victims too.
         after = all(updates.onset >= one.onset for one in hurt) and bool(hurt)
         follows = after and case.ratio("input_ratio") > JUMPED
-        confidence = 0.93 if first and case.sound_start and not follows else 0.5
+        shrunk = case.alarm("over_regularised", "decay") is not None
+        first = first and case.sound_start and not follows
+        confidence = 0.93 if first and not shrunk else 0.5
         return account(confidence, *told, layer="run")
     if grown is not None:
         return account(0.6, *hurt, grown, layer="run")
@@ -89,20 +91,27 @@ def no_warm_up(case: Case) -> Account | None:
     """Adaptive updates at full length from the first step on, and harm at once."""
     if not case.adaptive or case.warmed_up:
         return None
+    scores = case.alarm("attention_logits")
     long = case.sign("update_ratio", "high")
     hurt = case.alarms("not_learning", "divergence", "loss_spike", "dead_units")
+    if scores is not None and scores.onset < case.steps // 2:
+        return account(0.92, scores, long, *hurt, layer="run")
     early = long is not None and long.onset < EARLY_STEPS and bool(hurt)
-    return (
-        account(0.6 if case.attends else 0.4, long, *hurt, layer="run")
-        if early
-        else None
-    )
+    confidence = 0.6 if case.attends else 0.4
+    return account(confidence, long, *hurt, layer="run") if early else None
 
 
 def noisy_gradient(case: Case) -> Account | None:
     """The gradient of a batch says more about the batch than about the data."""
     found = case.alarm("gradient_noise")
-    return None if found is None else account(0.7, found, case.sign("not_learning"))
+    if found is None:
+        return None
+    # A network that cannot learn has nothing but noise in its gradient.
+    rivals = case.alarms(
+        "vanishing_gradients", "update_ratio", "activation_scale", "dead_units"
+    )
+    confidence = 0.35 if rivals else 0.7
+    return account(confidence, found, case.sign("not_learning"))
 
 
 CAUSES: tuple[Cause, ...] = (

@@ -9,6 +9,8 @@ from __future__ import annotations
 from surefoot.diagnosis.case import SATURATING, Account, Case, Cause, account
 from surefoot.signatures.context import JUMPED
 
+SIGMOIDS = ("Sigmoid", "Hardsigmoid", "LogSigmoid")
+
 
 def saturating_depth(case: Case) -> Account | None:
     """A deep stack of sigmoids or tanhs whose gradient fades."""
@@ -30,7 +32,10 @@ def weak_start(case: Case) -> Account | None:
     if fading is None and forward is None:
         return None
     if case.hidden(SATURATING) >= 3:
-        return None
+        # A sigmoid fades backward only; a tanh that fades forward is given too little.
+        weak = forward is not None and not case.hidden(SIGMOIDS)
+        held = (forward, fading, case.alarm("not_learning"))
+        return account(0.94, *held) if weak else None
     at_start = min(f.onset for f in (fading, forward) if f is not None) == 0
     dead = case.alarm("dead_units")
     killed = dead is not None and dead.onset == 0
@@ -82,6 +87,7 @@ def dead_relu(case: Case) -> Account | None:
     rivals = (
         case.alarm("update_ratio", "high"),
         case.alarm("activation_scale"),
+        case.alarm("vanishing_gradients"),
         case.alarm("loss_spike") if case.ratio("input_ratio") > JUMPED else None,
     )
     later = any(r is not None and r.onset < dead.onset for r in rivals)

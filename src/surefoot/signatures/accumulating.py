@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surefoot.signatures import network
+from surefoot.signatures.profile import columns
 from surefoot.signatures.statistics import (
     TO_SIGMA,
     Array,
+    finite,
     level,
     median_over_time,
     scale_about_zero,
@@ -23,6 +26,14 @@ SOURCE = (
     "the loss of the batches is noisy, and grows by 0.3 decades in ten steps; healthy "
     "mini-batch runs change by 0.05 and more (benchmarks/calibrate_signatures.py)"
 )
+ALIGNED = 0.9
+ROUGH = 0.01
+READINGS = 6
+SOURCE_ALIGNED = (
+    "cosine of consecutive gradients, tenth percentile of the readings: a sum hardly "
+    "turns, while the gradients of batches whose losses differ do (healthy mini-batch "
+    "runs stay below 0.5: benchmarks/zoo)"
+)
 SHORTEST = 40
 LONGEST = 400
 """Steps that are looked at: what is wired wrong is wrong from the first step."""
@@ -32,6 +43,34 @@ def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
     """One finding if the gradient is far smoother than the loss it comes from."""
+    return _by_direction(series, facts) or _by_size(series, facts)
+
+
+def _by_direction(series: Mapping[str, Series], facts: Facts) -> list[Finding]:
+    """The gradient does not turn although the loss is noisy; clipping hides nothing.
+
+    Adversaries pull each other one way for long.
+    """
+    rows, loss = series.get("grad_cosine"), series["loss"]
+    if rows is None or facts.stream != "main":
+        return []
+    layers = tuple(name for name in network.weights(facts) if name in rows.layers)
+    if rows.steps.size < READINGS or not layers:
+        return []
+    usual = finite(median_over_time(columns(rows, layers)[1:].T))
+    if usual.size < READINGS - 1:
+        return []
+    low = float(np.quantile(usual, 0.1))
+    noisy = _roughness(loss.values[:LONGEST, 0].astype(np.float64))
+    if low < ALIGNED or noisy < ROUGH:
+        return []
+    name = "grad_cosine, median over weights, tenth percentile"
+    evidence = Evidence(name, low, ALIGNED, SOURCE_ALIGNED)
+    return [_finding((evidence,), int(rows.steps[0]) - 1, rows.layers, noisy, facts)]
+
+
+def _by_size(series: Mapping[str, Series], facts: Facts) -> list[Finding]:
+    """The norms change hardly from step to step, and grew at first."""
     grads, loss = series["grad_norm"], series["loss"]
     if grads.steps.size < SHORTEST or loss.steps.size < SHORTEST:
         return []
@@ -48,21 +87,30 @@ def detect(
         return []
     name = "change of log10 grad_norm from step to step, median over layers"
     rise = "growth of log10 grad_norm over the first ten steps"
-    return [
-        Finding(
-            signature="accumulating_gradients",
-            layer="run",
-            onset=int(grads.steps[0]),
-            severity="warning",
-            evidence=(
-                Evidence(name, rough, SMOOTH, SOURCE),
-                Evidence(rise, growth, GROWTH, SOURCE),
-            ),
-            layers=grads.layers,
-            stream=facts.stream,
-            detail={"loss_roughness": noisy},
-        )
-    ]
+    evidence = (
+        Evidence(name, rough, SMOOTH, SOURCE),
+        Evidence(rise, growth, GROWTH, SOURCE),
+    )
+    return [_finding(evidence, int(grads.steps[0]), grads.layers, noisy, facts)]
+
+
+def _finding(
+    evidence: tuple[Evidence, ...],
+    onset: int,
+    layers: tuple[str, ...],
+    noisy: float,
+    facts: Facts,
+) -> Finding:
+    return Finding(
+        signature="accumulating_gradients",
+        layer="run",
+        onset=onset,
+        severity="warning",
+        evidence=evidence,
+        layers=layers,
+        stream=facts.stream,
+        detail={"loss_roughness": noisy},
+    )
 
 
 def _roughness(values: Array) -> float:
@@ -79,4 +127,5 @@ SIGNATURE = Signature(
     about="Gradients are never set to zero: every step adds to those before.",
     needs=("grad_norm", "loss"),
     detect=detect,
+    uses=("grad_cosine",),
 )

@@ -65,19 +65,33 @@ def _forward(
     zero on purpose.
     """
     spread = series["activation_std"]
+    owners = {network.owner(facts, name) for name in network.weights(facts)}
     layers = tuple(
         module.name
         for module in facts.modules
         if module.name in spread.layers
-        and any(word in module.kind for word in network.WEIGHTED)
+        and (
+            module.name in owners
+            or any(word in module.kind for word in network.WEIGHTED)
+        )
     )
     early = columns(spread, layers)[0]
-    size = series.get("input_std")
-    if size is not None and size.steps.size:
+    before = _input(series, facts)
+    if before is not None:
         layers = ("input", *layers)
-        early = np.concatenate([size.values[:1, 0].astype(np.float64), early])
+        early = np.concatenate([[before], early])
     keep = np.isfinite(early) & (early > 0)
     return tuple(n for n, k in zip(layers, keep, strict=True) if k), early[keep]
+
+
+def _input(series: Mapping[str, Series], facts: Facts) -> float | None:
+    """Deviation of what goes in; of tokens, that of their embedding, 1 at least."""
+    size, spread = series.get("input_std"), series["activation_std"]
+    if size is not None and size.steps.size:
+        return float(size.values[0, 0])
+    tables = [m.name for m in facts.modules if "Embedding" in m.kind]
+    known = [name for name in tables if name in spread.layers]
+    return max(1.0, float(spread.of(known[0])[0])) if known else None
 
 
 def _trend(row: Array) -> tuple[Literal["grows", "fades"], float]:

@@ -11,14 +11,19 @@ from surefoot.signatures.profile import columns
 from surefoot.signatures.statistics import median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
-BOUND = 50.0
-NARROW = 0.1
+BOUND = 40.0
+NARROW = 0.4
+GREW = 10.0
 READINGS = 4
+YOUNG = 5000
 SOURCE = (
-    "largest score of attention, where its entropy is below a tenth of the uniform "
-    "one (Zhai et al. 2023, arXiv:2303.06296; Dehghani et al. 2023, arXiv:2302.05442: "
-    "runs diverge with scores in the thousands; benchmarks/zoo)"
+    "largest score of attention, ten times that of the first readings, where its "
+    "entropy is below 0.4 of the uniform one; healthy small runs stay below 12 (Zhai "
+    "et al. 2023, arXiv:2303.06296; benchmarks/zoo). Large networks reach 100 in long "
+    "runs and diverge in the thousands (Dehghani et al. 2023, arXiv:2302.05442)"
 )
+FAR = 1000.0
+"""Scores that are an alarm in a run of any age."""
 
 
 def detect(
@@ -34,14 +39,17 @@ def detect(
         return []
     size = columns(scores, layers, at_scores)
     narrow = columns(entropy, layers, at_entropy)
-    high = (size > BOUND) & (narrow < NARROW)
+    grown = size > GREW * median_over_time(size[:2])[None, :]
+    high = (size > BOUND) & (narrow < NARROW) & grown
     lasting = np.flatnonzero(high[-READINGS:].mean(axis=0) > 0.5)
     if lasting.size == 0:
         return []
     begins = {int(i): int(np.flatnonzero(high[:, i])[0]) for i in lasting}
     place = min(begins, key=lambda i: begins[i])
     observed = float(median_over_time(size[-READINGS:])[place])
-    severity: Severity = "warning" if learning(series, facts).idle else "info"
+    fast = int(steps[-1]) < YOUNG
+    loud = fast or observed > FAR or learning(series, facts).idle
+    severity: Severity = "warning" if loud else "info"
     name = f"attention_logit_absmax of {layers[place]}, last readings"
     return [
         Finding(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surefoot.signatures.label_noise import batch_rows
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 RARE = 0.2
@@ -37,7 +38,7 @@ def detect(
         (share > 0) & (share < RARE * share.max())
     )
     common = share >= 0.5 * share.max()
-    rows = _rows(series)
+    rows = batch_rows(series)
     seen = whole[half:].sum(axis=0) * rows
     known = np.nan_to_num(right.values[at_right][half:].astype(np.float64))
     hits = known.sum(axis=0) * rows
@@ -60,14 +61,6 @@ def detect(
             detail={"classes": list(names), "largest_share": float(share.max())},
         )
     ]
-
-
-def _rows(series: Mapping[str, Series]) -> float:
-    """Usual number of rows in a batch, 32 where it was not recorded."""
-    size = series.get("batch_size")
-    return (
-        float(np.median(size.values)) if size is not None and size.steps.size else 32.0
-    )
 
 
 def _recall(hits: np.ndarray, seen: np.ndarray, chosen: np.ndarray) -> float:

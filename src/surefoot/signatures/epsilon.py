@@ -19,6 +19,10 @@ SOURCE = (
     "(Kingma & Ba 2015; Wortsman et al. 2023, arXiv:2309.14322)"
 )
 READINGS = 20
+USUAL = 1e-6
+"""Up to here a small gradient is the fault, and not epsilon."""
+LITTLE = 0.25
+"""Share of the first loss that is gone: less is slow."""
 
 
 def detect(
@@ -38,8 +42,9 @@ def detect(
     if observed < BOUND:
         return []
     course = learning(series, facts)
-    slow = course.idle or course.waited > course.steps // 4
-    severity: Severity = "warning" if slow else "info"
+    won = course.gain / abs(course.start) if course.start else 1.0
+    slow = course.idle or won < LITTLE
+    severity: Severity = "warning" if slow and epsilon > USUAL else "info"
     return [
         Finding(
             signature="epsilon",

@@ -12,7 +12,7 @@ from surefoot.signatures.profile import columns
 from surefoot.signatures.statistics import level, median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
-SHRUNK = 0.3
+SHRUNK = 0.5
 DROPPED = 0.8
 FITTED = 0.5
 SOURCE = (

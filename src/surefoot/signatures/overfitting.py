@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surefoot.signatures.metrics import held_out
 from surefoot.signatures.statistics import Array, level, noise
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
-HELD_OUT = ("held", "val", "test", "eval", "dev")
-LOSS = ("loss", "nll", "perplexity", "error", "mse", "cross_entropy")
 FEWEST = 5
 RISE = 0.25
 FELL = 0.8
@@ -44,8 +43,8 @@ def detect(
     """One finding for the held-out loss that rose most."""
     courses = [
         one
-        for name in series["metric"].layers
-        if is_held_out_loss(name) and (one := course(series["metric"], name))
+        for name in held_out(series["metric"], "loss")
+        if (one := course(series["metric"], name))
     ]
     risen = [one for one in courses if _risen(one)]
     if not risen:
@@ -68,16 +67,6 @@ def detect(
             detail={"gap": worst.gap, "won": worst.won},
         )
     ]
-
-
-def is_held_out_loss(name: str) -> bool:
-    """Whether a metric's name says that it is a loss on data not trained on.
-
-    >>> is_held_out_loss("val_loss"), is_held_out_loss("val_accuracy")
-    (True, False)
-    """
-    lower = name.lower()
-    return any(w in lower for w in HELD_OUT) and any(w in lower for w in LOSS)
 
 
 def course(metrics: Series, name: str) -> Generalisation | None:
