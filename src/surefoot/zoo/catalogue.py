@@ -14,6 +14,7 @@ from surefoot.zoo import (
     faults_wiring,
     homes,
     poles,
+    replicas,
     rivals,
 )
 from surefoot.zoo.homes import Home
@@ -32,6 +33,7 @@ HOMES: Mapping[str, Home] = {
     "lstm": homes.lstm_text,
     "gan": rivals.digit_gan,
     "policy": poles.actor_critic,
+    "replicas": replicas.replicas,
 }
 """Healthy runs that faults are planted in."""
 
@@ -133,6 +135,8 @@ ALL: tuple[Fault, ...] = (
     Fault("strong_critic", "opponents", faults_state.strong_critic, ("gan",)),
     Fault("reward_scale", "opponents", faults_state.reward_scale, ("policy",)),
     Fault("rewards_jump", "opponents", faults_state.rewards_jump, ("policy",),
+        abrupt=True),
+    Fault("unsynchronised", "wiring", replicas.unsynchronised, ("replicas",),
         abrupt=True),
 )  # fmt: skip
 """Every kind of fault, in the order in which the zoo lists them."""

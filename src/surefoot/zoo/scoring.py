@@ -32,6 +32,7 @@ SPREAD: Mapping[str, float] = {
     "lstm": 0.007,
     "gan": 0.050,
     "policy": 25.0,
+    "replicas": 0.006,
 }
 """Standard deviation of the held-out accuracy of each home (loss for gan and policy):
 pooled over two configurations, three seeds of weights and data order each."""
