@@ -25,7 +25,7 @@ def never_zeroed(case: Case) -> Account | None:
     if found is None:
         return None
     hurt = case.alarms("divergence", "not_learning", "exploding_gradients")
-    return account(0.96, found, *hurt, confirmed=True)
+    return account(0.94, found, *hurt, confirmed=True)
 
 
 def softmax_twice(case: Case) -> Account | None:
@@ -43,7 +43,7 @@ def squashed_scores(case: Case) -> Account | None:
 def wrong_loss(case: Case) -> Account | None:
     """The loss expects another kind of output."""
     found = case.alarm("wiring", "no log") or case.alarm("wiring", "distance")
-    return None if found is None else account(0.95, found, confirmed=True)
+    return None if found is None else account(0.96, found, confirmed=True)
 
 
 def unregistered(case: Case) -> Account | None:

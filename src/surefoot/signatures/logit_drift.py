@@ -11,6 +11,8 @@ from surefoot.signatures.statistics import level, since
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 BOUND = 1000.0
+FAR = 1e4
+"""Where log Z is beyond 100 the scores are an alarm even if the run does well."""
 GROWTH = 10.0
 READINGS = 5
 SOURCE = (
@@ -32,7 +34,8 @@ def detect(
     if last < BOUND or last < GROWTH * first:
         return []
     begin = since(values > 0.1 * BOUND) or 0
-    severity: Severity = "warning" if learning(series, facts).idle else "info"
+    loud = last > FAR or learning(series, facts).idle
+    severity: Severity = "warning" if loud else "info"
     return [
         Finding(
             signature="logit_drift",

@@ -9,13 +9,13 @@ import numpy as np
 
 from surefoot.signatures.metrics import held_out
 from surefoot.signatures.statistics import Array, level, noise
-from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
+from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 FEWEST = 5
-RISE = 0.25
+RISE = 0.2
 FELL = 0.8
 SOURCE = (
-    "a quarter of what the held-out loss had won, and 4 deviations of its noise "
+    "a fifth of what the held-out loss had won, and 4 deviations of its noise "
     "(Prechelt 1998 stops on such a generalisation loss; benchmarks/zoo)"
 )
 
@@ -54,13 +54,12 @@ def detect(
         return []
     bound = worst.best + max(RISE * worst.won, 4 * worst.error)
     name = f"{worst.name}, last (best {worst.best:.4g} at step {worst.at})"
-    severity: Severity = "warning" if worst.gap > worst.won else "info"
     return [
         Finding(
             signature="overfitting",
             layer="run",
             onset=worst.at,
-            severity=severity,
+            severity="warning",
             evidence=(Evidence(name, worst.last, bound, SOURCE),),
             layers=("run",),
             stream=facts.stream,
@@ -85,7 +84,7 @@ def course(metrics: Series, name: str) -> Generalisation | None:
         last=level(values[-3:]),
         won=max(0.0, float(values[0]) - best),
         at=int(steps[place]),
-        error=noise(values),
+        error=noise(values[place:] if values.size - place > 3 else values),
     )
 
 

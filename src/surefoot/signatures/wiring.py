@@ -31,7 +31,17 @@ since the softmax of log-probabilities gives them back."""
 SQUASHED = ("Relu", "Tanh", "Sigmoid", "Hardtanh", "Threshold", "Gelu", "Elu", "Silu")
 EXPECT_SCORES = ("LogSoftmax", "BinaryCrossEntropyWithLogits")
 EXPECT_LOGS = "NllLoss"
-PROBABILITIES = ("Softmax", "Sigmoid")
+NO_LOGARITHM = (
+    "Softmax",
+    "Sigmoid",
+    "Relu",
+    "Tanh",
+    "Addmm",
+    "Mm",
+    "Bmm",
+    "Convolution",
+)
+"""Probabilities, or scores as they leave a layer: their negative has no lower end."""
 DISTANCES = ("MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 
 
@@ -90,7 +100,7 @@ def _mistakes(head: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield "twice", pair
         elif loss in EXPECT_SCORES and before in SQUASHED:
             yield "squashed", pair
-        elif loss.startswith(EXPECT_LOGS) and before in PROBABILITIES:
+        elif loss.startswith(EXPECT_LOGS) and before in NO_LOGARITHM:
             yield "no log", pair
         elif loss in DISTANCES and before == "LogSoftmax":
             yield "distance", pair
