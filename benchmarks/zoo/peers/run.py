@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -27,8 +28,10 @@ from benchmarks.zoo.peers.runs import build, hurt
 from surefoot.zoo.scenario import Scenario
 from surefoot.zoo.train import train
 
-LIMIT_SECONDS = 300.0
-"""A run takes one to three seconds; a tool may cost a hundred times as much."""
+LIMIT_CPU_SECONDS = 120
+LIMIT_SECONDS = 900.0
+"""A run takes one to three seconds of CPU time; a tool may cost forty times as much.
+Only a tool that hangs meets the second limit, however busy the machine."""
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["benchmarks.zoo.peers.run"])
@@ -68,7 +71,7 @@ def attempt(peer: Peer, scenario: Scenario) -> Attempt:
         theirs.close()
         found = _received(ours)
         process.join(timeout=10)
-        why = _last_words(Path(folder)) if process.exitcode else "took too long"
+        why = _why(process.exitcode, Path(folder))
         process.kill()
         process.join()
         seconds = time.monotonic() - start
@@ -99,7 +102,10 @@ def _received(
         return None
 
 
-def _last_words(folder: Path) -> str:
+def _why(status: int | None, folder: Path) -> str:
+    """Why a process came to no outcome: what it said last, or that it was too slow."""
+    if status is None or status < 0:
+        return "took too long"
     path = folder / "said.txt"
     lines = path.read_text(errors="replace").strip().splitlines()
     return lines[-1][:200] if lines else "ended without a word"
@@ -108,6 +114,7 @@ def _last_words(folder: Path) -> str:
 def _watch(answer: Connection, name: str, scenario: Scenario, folder: Path) -> None:
     """Train the run under the eyes of the tool, and send what it is worth."""
     torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_SECONDS, LIMIT_CPU_SECONDS))
     peer = next(one for one in catalogue.ALL if one.name == name)
     with (folder / "said.txt").open("w") as said:
         os.dup2(said.fileno(), 1)
