@@ -10,13 +10,13 @@ from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     EXPERIMENT,
     LARGE_INPUT,
-    NORMS,
     explodes,
     first_input,
     inputs_equal,
     inputs_large,
     learns_nothing,
     overshoots,
+    weighted,
 )
 from surefoot.preflight.trial import Trial
 from surefoot.types import Evidence
@@ -25,8 +25,10 @@ MOSTLY = 0.9
 ENOUGH = 16
 """Rows from which the share of a class says something."""
 
-EARLY = 4
-"""A normalisation among the first layers undoes the scale of the inputs."""
+EARLY = 2
+"""Behind so many layers, a normalisation has undone the scale of the inputs."""
+
+SATURATED = 0.7
 
 
 def finite_inputs(trial: Trial) -> list[Notice]:
@@ -44,13 +46,13 @@ def scale(trial: Trial) -> list[Notice]:
     first = first_input(trial)
     if first is None or not inputs_large(trial) or not math.isfinite(first.input_rms):
         return []
-    early = any(isinstance(one.module, NORMS) for one in trial.layers[:EARLY])
-    stuck = any(one.saturated > 0.7 for one in trial.layers[:-1])
+    stuck = any(one.saturated > SATURATED for one in trial.layers[:-1])
+    passed_on = any(one.input_rms > LARGE_INPUT for one in weighted(trial)[EARLY:])
     harm = explodes(trial) or overshoots(trial) or learns_nothing(trial) or stuck
     seen = Evidence("root mean square of the inputs", first.input_rms, LARGE_INPUT,
                     EXPERIMENT)  # fmt: skip
     detail = f"The first layer is given numbers of size {first.input_rms:.3g}."
-    severity = "warning" if harm and not early else "info"
+    severity = "warning" if harm or passed_on else "info"
     return [Notice("SF402", severity, "run", detail, (seen,))]
 
 

@@ -23,9 +23,10 @@ OVER = 0.5
 """Fraction of the first update that raises the loss. Healthy runs of
 benchmarks/preflight.py have 4 to inf."""
 
-OVER_PEAK = 3.0
-"""Highest rate of a schedule over the critical one of the first batch, which a warm-up
-may raise. Healthy runs of benchmarks/preflight.py have 0.25 or less."""
+OVER_REACH = 6.0
+"""Highest rate of the schedule, times what momentum adds up to, over the critical rate
+of the first batch. Healthy runs of benchmarks/preflight.py have 0.5 or less, bold
+schedules with momentum up to 2.5."""
 
 NOTHING = 0.002
 """Share of the first loss. Healthy runs of benchmarks/preflight.py, warm-ups and
@@ -47,15 +48,35 @@ def too_high(trial: Trial) -> list[Notice]:
         return []
     if along.best <= 0 or guess_ratio(trial)[0] > FAR_ABOVE:
         return []
-    if along.critical >= OVER and along.critical >= trial.subject.peak / OVER_PEAK:
+    reach = trial.subject.peak * _momentum(trial) / along.critical
+    if along.critical >= OVER and reach <= OVER_REACH:
         return _diverges(trial)
-    rate = _rate(trial)
-    seen = Evidence(
-        "fraction of the first update that raises the loss", along.critical, OVER,
-        EXPERIMENT,
-    )  # fmt: skip
-    detail = f"lr is {rate:.3g}; {_interval(trial)}"
+    seen = (
+        Evidence(
+            "fraction of the first update that raises the loss",
+            along.critical,
+            OVER,
+            EXPERIMENT,
+        )
+        if along.critical < OVER
+        else Evidence(
+            "rate with schedule and momentum over the critical one",
+            reach,
+            OVER_REACH,
+            EXPERIMENT,
+        )
+    )
+    detail = f"lr is {_rate(trial):.3g}; {_interval(trial)}"
     return [Notice("SF602", "warning", "run", detail, (seen,))]
+
+
+def _momentum(trial: Trial) -> float:
+    """What momentum makes of a step in the long run: 10 for SGD with 0.9."""
+    optimizer = trial.subject.optimizer
+    group = {} if optimizer is None else optimizer.param_groups[0]
+    if "betas" in group or group.get("dampening"):
+        return 1.0
+    return 1 / max(1e-3, 1 - float(group.get("momentum") or 0))
 
 
 def _diverges(trial: Trial) -> list[Notice]:
@@ -79,9 +100,11 @@ def too_low(trial: Trial) -> list[Notice]:
     if fit is None or far is None or learns_nothing(trial) or explodes(trial):
         return []
     ratio, call = guess_ratio(trial)
-    if not 0 <= fit.fall < min(NOTHING, far.fall) or far.fall >= 2 * LITTLE:
+    if not 0 <= fit.fall < min(5 * NOTHING, far.fall):
         return []
-    fresh = call is not None and ratio > TRAINED
+    # A warm-up written by hand looks the same, but not at a hundred times the rate.
+    sure = fit.fall < NOTHING and far.fall < 2 * LITTLE
+    fresh = sure and call is not None and ratio > TRAINED
     moved = median(trial.update_ratio.values()) if trial.update_ratio else math.nan
     seen = (
         Evidence(

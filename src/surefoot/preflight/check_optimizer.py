@@ -140,7 +140,7 @@ def decay(trial: Trial) -> list[Notice]:
             seen = Evidence("norms and biases that decay", len(weak), 0.0, "He 2019")
             detail = f"weight_decay {strength:g} acts on {', '.join(names[:3])}."
             found.append(Notice("SF205", "info", names[0], detail, (seen,), names))
-        share = lr * strength
+        share = lr * trial.subject.peak * strength
         if share > DECAY_A_STEP:
             source = "Kosson et al. 2024, arXiv:2305.17212"
             seen = Evidence("lr x weight_decay", share, DECAY_A_STEP, source)

@@ -249,4 +249,4 @@ def dying(trial: Trial) -> list[Notice]:
     return []
 
 
-ALL = (fading, zero_layers, alike, growing, saturated, dying)
+ALL = (fading, zero_layers, alike, saturated, growing, dying)

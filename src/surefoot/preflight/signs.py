@@ -41,11 +41,6 @@ OUTLIER = 20.0
 """What a layer makes of differences in its input, against the median layer. Healthy
 layers of benchmarks/preflight.py stay within a factor of 8."""
 
-NORMS = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm,
-    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.GroupNorm, nn.RMSNorm,
-)  # fmt: skip
-
 
 def guess_ratio(trial: Trial) -> tuple[float, LossCall | None]:
     """The largest first loss of a classification over that of a uniform guess."""
