@@ -406,6 +406,7 @@ def epsilon_too_large(made: Draft) -> None:
 def noise_only(made: Draft) -> None:
     guesses(made)
     made.values["grad_cosine"] *= 0.01
+    made.values["update_norm"] *= 4
 
 
 def overshooting(made: Draft) -> None:

@@ -27,7 +27,7 @@ SOURCE = (
     "mini-batch runs change by 0.05 and more (benchmarks/calibrate_signatures.py)"
 )
 ALIGNED = 0.9
-ROUGH = 0.01
+ROUGH = 0.006
 READINGS = 6
 SOURCE_ALIGNED = (
     "cosine of consecutive gradients, tenth percentile of the readings: a sum hardly "
@@ -61,7 +61,7 @@ def _by_direction(series: Mapping[str, Series], facts: Facts) -> list[Finding]:
     if usual.size < READINGS - 1:
         return []
     low = float(np.quantile(usual, 0.1))
-    noisy = _roughness(loss.values[:LONGEST, 0].astype(np.float64))
+    noisy = _bends(loss.values[:LONGEST, 0].astype(np.float64))
     if low < ALIGNED or noisy < ROUGH:
         return []
     name = "grad_cosine, median over weights, tenth percentile"
@@ -111,6 +111,17 @@ def _finding(
         stream=facts.stream,
         detail={"loss_roughness": noisy},
     )
+
+
+def _bends(values: Array) -> float:
+    """Noise of the loss from step to step, blind to its trend, in decades.
+
+    From second differences of the logarithm, whose deviation is √6 that of the noise.
+    """
+    values = values[np.isfinite(values) & (values > 0)]
+    if values.size < READINGS:
+        return 0.0
+    return scale_about_zero(np.diff(np.log10(values), 2)) / np.sqrt(6.0)
 
 
 def _roughness(values: Array) -> float:

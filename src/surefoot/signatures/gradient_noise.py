@@ -8,12 +8,15 @@ import numpy as np
 
 from surefoot.signatures import network
 from surefoot.signatures.learning import learning
-from surefoot.signatures.profile import columns
+from surefoot.signatures.profile import columns, relative
 from surefoot.signatures.statistics import level, median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 BOUND = 0.1
 READINGS = 10
+LONG = 0.008
+"""Update over weight from which noise carries the weights away: healthy runs with
+noisy gradients stay below 0.006, or win all the same (benchmarks/zoo)."""
 SOURCE = (
     "cosine of the gradients of consecutive batches, median over weights and readings: "
     "its expectation is the share of signal in their power (McCandlish et al. 2018, "
@@ -34,8 +37,8 @@ def detect(
     early = level(values[: READINGS // 2], 1.0)
     if max(abs(observed), abs(early)) > BOUND:
         return []
-    course = learning(series, facts)
-    severity: Severity = "warning" if course.idle else "info"
+    carried = learning(series, facts).idle and _update_ratio(series, facts) > LONG
+    severity: Severity = "warning" if carried else "info"
     name = "grad_cosine, median over weights and readings"
     return [
         Finding(
@@ -51,10 +54,18 @@ def detect(
     ]
 
 
+def _update_ratio(series: Mapping[str, Series], facts: Facts) -> float:
+    """Median update over weight in the second half; 0 where it was not recorded."""
+    profile = relative(series, facts, "update_norm")
+    if profile is None:
+        return 0.0
+    return level(profile.values[profile.values.shape[0] // 2 :])
+
+
 SIGNATURE = Signature(
     name="gradient_noise",
     about="Gradients of consecutive batches have nothing in common.",
     needs=("grad_cosine",),
     detect=detect,
-    uses=("loss",),
+    uses=("loss", "update_norm", "weight_norm"),
 )
