@@ -59,7 +59,7 @@ def post_norm(task: Task, rng: Rng, strength: int) -> Truth:
         model = ViT(width, blocks, post=True)
     task.replace_model(model)
     task.schedule, task.clip = None, 0.0
-    scale_rate(task, (2.0, 4.0, 8.0)[strength - 1])
+    scale_rate(task, (4.0, 8.0, 16.0)[strength - 1])
     causes = ("post-norm transformer", "no warm-up", TOO_HIGH)
     return Truth(causes, fixes=("warm-up", "lower lr"))
 
