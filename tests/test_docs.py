@@ -34,6 +34,7 @@ from surefoot.diagnosis.diagnose import diagnose
 from surefoot.signatures import across, detect
 from surefoot.signatures.across import Comparison
 from surefoot.types import Signature
+from surefoot.zoo import __main__ as zoo
 
 DOCS = ROOT / "docs"
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -191,6 +192,9 @@ def _check_surefoot(verb: str, arguments: list[str]) -> None:
         return
     if verb == "check":
         _check_script(check_script._parser().parse_args(arguments).script)
+        return
+    if verb == "zoo":
+        zoo._parser().parse_args(arguments)
         return
     group = typer.main.get_command(cli.app)
     assert isinstance(group, typer.core.TyperGroup)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a file, it finds its neighbours and the cases
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from tools import cause_pages, rules, signature_pages, views  # noqa: E402
+from tools import cause_pages, rules, signature_pages, views, zoo_pages  # noqa: E402
 from tools.signature_pages import ANY  # noqa: E402
 from tools.tables import decapitalised, first_sentence, one_line, table  # noqa: E402
 
@@ -134,6 +134,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "producers": cause_pages.producers,
     "phases": cause_pages.phases,
     "sure": cause_pages.sure,
+    "claims": zoo_pages.claims,
+    "faults": zoo_pages.faults,
+    "homes": zoo_pages.homes,
+    "controls": zoo_pages.controls,
     "checks": checks,
 }
 
