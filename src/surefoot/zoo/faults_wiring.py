@@ -85,7 +85,8 @@ def loose_layer(task: Task, rng: Rng, strength: int) -> Truth:
     names = weighted(model)
     if hasattr(model, "blocks"):
         names = [f"blocks.{i}" for i in range(len(model.blocks))]
-    picked = [str(one) for one in rng.permutation(names)[:strength]]
+    few = min(strength, len(names) - 1)  # an optimizer holds at least one parameter
+    picked = [str(one) for one in rng.permutation(names)[:few]]
     for name in picked:
         model.set_submodule(name, Loose(module(model, name)))
     task.replace_model(model)
