@@ -164,7 +164,7 @@ def test_the_table_names_what_could_not_be_installed() -> None:
 
 def test_an_attempt_comes_back_as_it_was_written() -> None:
     judged = Outcome(True, hit=True, layer=False, lag=3)
-    one = Attempt("tool", "run", judged, {"jump": (4, "net.0")}, seconds=1.5)
+    one = Attempt("tool", "run", judged, {"jump": (4, "net.0")}, cpu_seconds=1.5)
     crashed = Attempt("tool", "other", crash="RuntimeError")
     for attempt in (one, crashed):
         assert restored(json.loads(json.dumps(asdict(attempt)))) == attempt

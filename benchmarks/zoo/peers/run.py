@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -37,6 +38,9 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["benchmarks.zoo.peers.run"])
 
 
+Found = tuple[Outcome, dict[str, tuple[int, str]], float]
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What one tool did at one run; `crash` says why it came to no outcome.
@@ -48,8 +52,8 @@ class Attempt:
     run: str
     outcome: Outcome | None = None
     said: dict[str, tuple[int, str]] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
     crash: str = ""
-    seconds: float = 0.0
 
 
 def attempts(
@@ -62,7 +66,6 @@ def attempts(
 
 def attempt(peer: Peer, scenario: Scenario) -> Attempt:
     """One tool at one run."""
-    start = time.monotonic()
     with TemporaryDirectory() as folder:
         ours, theirs = SERVER.Pipe(duplex=False)
         told = (theirs, peer.name, scenario, Path(folder))
@@ -70,15 +73,14 @@ def attempt(peer: Peer, scenario: Scenario) -> Attempt:
         process.start()
         theirs.close()
         found = _received(ours)
-        process.join(timeout=10)
+        # Without an answer it is about to end, and its status says how.
+        process.join(timeout=60 if found is None else 0)
         why = _why(process.exitcode, Path(folder))
         process.kill()
         process.join()
-        seconds = time.monotonic() - start
         if found is None:
-            return Attempt(peer.name, scenario.name, crash=why, seconds=seconds)
-        judged, said = found
-        return Attempt(peer.name, scenario.name, judged, said, seconds=seconds)
+            return Attempt(peer.name, scenario.name, crash=why)
+        return Attempt(peer.name, scenario.name, *found)
 
 
 def harms(scenarios: Iterable[Scenario], processes: int) -> dict[str, bool]:
@@ -93,9 +95,7 @@ def _one() -> None:
     torch.set_num_threads(1)
 
 
-def _received(
-    ours: Connection,
-) -> tuple[Outcome, dict[str, tuple[int, str]]] | None:
+def _received(ours: Connection) -> Found | None:
     try:
         return ours.recv() if ours.poll(LIMIT_SECONDS) else None
     except EOFError:
@@ -104,7 +104,7 @@ def _received(
 
 def _why(status: int | None, folder: Path) -> str:
     """Why a process came to no outcome: what it said last, or that it was too slow."""
-    if status is None or status < 0:
+    if status in (None, -signal.SIGKILL, -signal.SIGXCPU):
         return "took too long"
     path = folder / "said.txt"
     lines = path.read_text(errors="replace").strip().splitlines()
@@ -128,4 +128,5 @@ def _watch(answer: Connection, name: str, scenario: Scenario, folder: Path) -> N
             first: dict[str, tuple[int, str]] = {}
             for alarm in watcher.alarms:
                 first.setdefault(alarm.name, (alarm.step, alarm.layer))
-            answer.send((outcome(watcher.alarms, planted, peer.words), first))
+            judged = outcome(watcher.alarms, planted, peer.words)
+            answer.send((judged, first, time.process_time()))
