@@ -326,10 +326,10 @@ def _bound(bound: float, scale: Scale) -> str:
     )
 
 
-def _onset(step: int, across: Scale) -> Iterator[str]:
+def _onset(step: int, across: Scale, foot: int = HIGH - BOTTOM) -> Iterator[str]:
     place = float(across.at(float(step)))
     yield (
-        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{TOP - 4}" y2="{HIGH - BOTTOM}" '
+        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{TOP - 4}" y2="{foot}" '
         f'stroke="{TONES["bad"]}" stroke-dasharray="5 3" stroke-width="1.4"/>'
     )
     late = place > WIDE - 100
@@ -379,7 +379,7 @@ def _bands(bands: Bands) -> Iterator[str]:
             )
             yield _text((a + b) / 2, y + 23, span.text, anchor="middle")
     if bands.onset is not None:
-        yield from _onset(bands.onset, across)
+        yield from _onset(bands.onset, across, TOP + 36)
 
 
 def _chain(chain: Chain) -> Iterator[str]:

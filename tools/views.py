@@ -299,7 +299,7 @@ def _epsilon(stream: Stream, finding: Finding | None, title: str) -> Scene:
         title=title,
         x_name="step",
         y_name="RMS of the gradient's elements",
-        lines=(Line("gradient, median over weights", steps, size, tone),),
+        lines=(Line("gradient, median", steps, size, tone),),
         bound=float(own),
         bound_name="epsilon",
         log=True,
