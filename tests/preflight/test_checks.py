@@ -192,6 +192,13 @@ def nll(probabilities: bool) -> Setup:
     return Setup(mlp(), clusters(), loss)
 
 
+def squares() -> Setup:
+    def loss(net: nn.Module, batch: Any) -> torch.Tensor:
+        return F.mse_loss(net(batch[0]).sigmoid(), F.one_hot(batch[1], 5).float())
+
+    return Setup(mlp(), clusters(), loss)
+
+
 def flat_regression() -> Setup:
     x, _ = clusters()
     model = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))
@@ -233,6 +240,7 @@ FLAWS: tuple[tuple[str, str, str, Make], ...] = (
     ("SF104", "error", "3", lambda: regression(nn.Sigmoid())),
     ("SF105", "error", "run", lambda: nll(probabilities=True)),
     ("SF105", "error", "run", lambda: nll(probabilities=False)),
+    ("SF105", "warning", "run", squares),
     ("SF106", "error", "run", flat_regression),
     ("SF107", "error", "run", lambda: Setup(mlp().append(Cut()), clusters())),
     ("SF108", "error", "0", lambda: Setup(with_layers(Cut()), clusters())),

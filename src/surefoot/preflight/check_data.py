@@ -10,6 +10,7 @@ from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     EXPERIMENT,
     LARGE_INPUT,
+    SATURATED,
     explodes,
     first_input,
     inputs_equal,
@@ -27,8 +28,6 @@ ENOUGH = 16
 
 EARLY = 2
 """Behind so many layers, a normalisation has undone the scale of the inputs."""
-
-SATURATED = 0.7
 
 
 def finite_inputs(trial: Trial) -> list[Notice]:

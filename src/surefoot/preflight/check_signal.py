@@ -13,6 +13,7 @@ from surefoot.preflight.signs import (
     HALF,
     LITTLE,
     OUTLIER,
+    SATURATED,
     difference,
     explodes,
     guess_ratio,
@@ -31,13 +32,13 @@ FADED = 1e-3
 """Last over first: three decades lost. Healthy networks of benchmarks/preflight.py
 lose two at most, and only with this much can a fit fail for it."""
 
+LOST = 1e-5
+"""The same where trial updates do win something: plain networks of fourteen layers,
+which learn far less than their twins, lose more."""
+
 GROWN = 1e3
 """Last over first output size: Xavier or Kaiming weights of the right gain keep it
 near 1 (He et al. 2015), and three decades more reach the loss."""
-
-SATURATED = 0.7
-"""Share of a layer's outputs at the ends of its range. N(0, 3^2) before a tanh has
-0.38; healthy layers of benchmarks/preflight.py have 0.02 or less."""
 
 MOSTLY_DEAD = 0.9
 FEWEST_ROWS = 16
@@ -69,7 +70,7 @@ def _slow(trial: Trial, lost: float, little: float) -> bool:
 
 def _lost(trial: Trial) -> list[Notice]:
     """A signal so weak that learning takes far longer than it should."""
-    found = _faded(trial) if _slow(trial, FADED**2, HALF) else []
+    found = _faded(trial) if _slow(trial, LOST, HALF) else []
     return [replace(one, severity="warning") for one in found]
 
 

@@ -86,6 +86,8 @@ def _number(rest: tuple[str, ...], trial: Trial) -> Notice | None:
     if limits is None or len(calls) != 1:
         return None
     share = outside(calls[0], *limits)
+    if rest[0] == "Sigmoid" and is_one_hot(calls[0].target):
+        return _squares(trial)
     if share <= OUTSIDE:
         return None
     seen = Evidence(f"targets outside of {rest[0]}'s range", share, OUTSIDE, GRAPH)
@@ -94,6 +96,25 @@ def _number(rest: tuple[str, ...], trial: Trial) -> Notice | None:
         f"of {limits[0]:g} to {limits[1]:g}."
     )
     return Notice("SF104", "error", _last(rest[0], trial), detail, (seen,))
+
+
+def is_one_hot(target: torch.Tensor) -> bool:
+    """Whether each row marks one of three or more classes.
+
+    >>> is_one_hot(torch.eye(3)), is_one_hot(torch.eye(2))
+    (True, False)
+    """
+    if target.dim() < 2 or target.shape[-1] < 3:
+        return False
+    marks = ((target == 0) | (target == 1)).all() & (target.sum(-1) == 1).all()
+    return bool(marks)
+
+
+def _squares(trial: Trial) -> Notice:
+    source = "Bishop 2006, section 5.2: cross-entropy is the loss of classes"
+    seen = Evidence("one-hot classes under squared error of sigmoids", 1.0, 0.0, source)
+    detail = "Squared error of sigmoids fades where a prediction is confidently wrong."
+    return Notice("SF105", "warning", _last("Sigmoid", trial), detail, (seen,))
 
 
 def _notice(id: str, severity: str, rest: tuple[str, ...], trial: Trial) -> Notice:

@@ -42,6 +42,11 @@ OUTLIER = 20.0
 layers of benchmarks/preflight.py stay within a factor of 8."""
 
 
+SATURATED = 0.5
+"""Share of a layer's outputs at the ends of its range. N(0, 3^2) before a tanh has
+0.44; healthy layers of benchmarks/preflight.py have 0.02 or less."""
+
+
 def guess_ratio(trial: Trial) -> tuple[float, LossCall | None]:
     """The largest first loss of a classification over that of a uniform guess."""
     found = [(ratio, call) for call in trial.calls if (ratio := _ratio(call)) > 0]
