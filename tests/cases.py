@@ -407,6 +407,7 @@ def noise_only(made: Draft) -> None:
     guesses(made)
     made.values["grad_cosine"] *= 0.01
     made.values["update_norm"] *= 4
+    made.values["batch_size"][:] = 1.0
 
 
 def overshooting(made: Draft) -> None:

@@ -18,9 +18,10 @@ def bad_batch(case: Case) -> Account | None:
     hurt = case.alarms("loss_spike", "exploding_gradients", "divergence")
     if not hurt or case.ratio("lr_ratio") > JUMPED:
         return None
-    if case.ratio("input_ratio") > JUMPED:
-        return account(0.92, *hurt, confirmed=True)
     spike = case.alarm("loss_spike")
+    back = spike is None or bool(spike.detail.get("recovered", True))
+    if case.ratio("input_ratio") > (JUMPED if back else SURE_JUMP):
+        return account(0.92, *hurt, confirmed=True)
     if spike is None or case.alarm("stale_second_moment") is not None:
         return None
     confidence = 0.45 if spike.detail.get("recovered", True) else 0.3

@@ -36,8 +36,10 @@ def statistics_differ(case: Case) -> Account | None:
 
 def too_few_values(case: Case) -> Account | None:
     """Batch normalisation over a handful of values."""
-    found = case.alarm("few_values")
-    return None if found is None else account(0.9, found, case.sign("norm_gap"))
+    found, gap = case.sign("few_values"), case.alarm("norm_gap")
+    if found is None or (found.severity == "info" and gap is None):
+        return None
+    return account(0.9, found, gap)
 
 
 CAUSES: tuple[Cause, ...] = (

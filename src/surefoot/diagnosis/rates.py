@@ -27,6 +27,9 @@ def lr_too_high(case: Case) -> Account | None:
     grown = broken if broken is not None and case.grew else None
     victims = case.alarms("dead_units", "saturation", "vanishing_gradients")
     updates = _long_updates(case, (*hurt, *victims)) or case.alarm("overshoot")
+    scores = case.alarm("attention_logits")
+    if scores is not None and updates is None and scores.onset < case.steps // 3:
+        return account(0.91, scores, *hurt, layer="run")
     told = (updates, *hurt, grown, *victims)
     if case.ratio("lr_ratio") > JUMPED and (hurt or grown is not None):
         return account(0.95, *told, layer="run")

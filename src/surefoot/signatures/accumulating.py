@@ -14,6 +14,7 @@ from surefoot.signatures.statistics import (
     finite,
     level,
     median_over_time,
+    root_sum_square,
     scale_about_zero,
 )
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
@@ -27,6 +28,9 @@ SOURCE = (
     "mini-batch runs change by 0.05 and more (benchmarks/calibrate_signatures.py)"
 )
 ALIGNED = 0.9
+GREW = 2.5
+CLIPPED = 1e-3
+"""Growth of a sum over the first 20 to 60 steps; what clipping leaves of changes."""
 ROUGH = 0.006
 READINGS = 6
 SOURCE_ALIGNED = (
@@ -62,7 +66,8 @@ def _by_direction(series: Mapping[str, Series], facts: Facts) -> list[Finding]:
         return []
     low = float(np.quantile(usual, 0.1))
     noisy = _bends(loss.values[:LONGEST, 0].astype(np.float64))
-    if low < ALIGNED or noisy < ROUGH:
+    summed = _sums_up(root_sum_square(series["grad_norm"].values))
+    if low < ALIGNED or noisy < ROUGH or not summed:
         return []
     name = "grad_cosine, median over weights, tenth percentile"
     evidence = Evidence(name, low, ALIGNED, SOURCE_ALIGNED)
@@ -111,6 +116,13 @@ def _finding(
         stream=facts.stream,
         detail={"loss_roughness": noisy},
     )
+
+
+def _sums_up(total: Array) -> bool:
+    """Whether the gradient grew at first, or is clipped to one size at every step."""
+    usual = level(total[20:60])
+    same = scale_about_zero(total[20:] - usual) < CLIPPED * usual
+    return bool(same or usual > GREW * total[0])
 
 
 def _bends(values: Array) -> float:

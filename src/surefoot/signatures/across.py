@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from surefoot.signatures import never_stepped, one_sided_game
+from surefoot.signatures import never_stepped, one_sided_game, replicas
 from surefoot.signatures.streams import Stream
 from surefoot.types import Finding
 
@@ -26,6 +26,7 @@ class Comparison:
 ALL: tuple[Comparison, ...] = (
     Comparison("one_sided_game", one_sided_game.ABOUT, one_sided_game.detect),
     Comparison("never_stepped", never_stepped.ABOUT, never_stepped.detect),
+    Comparison("replicas", replicas.ABOUT, replicas.detect),
 )
 
 

@@ -14,6 +14,9 @@ from surefoot.signatures.statistics import Array
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 BOUND = 100.0
+PATIENCE = 30
+LATE = 0.05
+"""Steps, and share of the run, at a guess from which it has started late."""
 SOURCE = (
     "largest over smallest deviation along the first forward pass, the input "
     "included; a sound start keeps it near 1 (Glorot & Bengio 2010, He et al. 2015), "
@@ -36,7 +39,10 @@ def detect(
     course = learning(series, facts)
     # two signals: the signal grows, and the first loss shows it
     loud = direction == "grows" and course.high_start and facts.stream == "main"
-    severity: Severity = "warning" if loud else "info"
+    late = course.waited > max(PATIENCE, LATE * course.steps)
+    severity: Severity = (
+        "warning" if loud or (late and direction == "fades") else "info"
+    )
     place = _place(early, direction)
     if layers[place] == "input":
         place += 1

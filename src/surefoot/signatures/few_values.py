@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from surefoot.signatures.statistics import level
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
-BOUND = 1.0
+BOUND = 0.5
+LOUD = 0.8
+"""Three rows or four are too few for an alarm, nine for a remark."""
 SOURCE = (
     "relative error of a variance from n values, the root of 2 / (n - 1) (Wu & He "
     "2018, arXiv:1803.08494)"
@@ -18,7 +20,7 @@ SOURCE = (
 def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
-    """One finding if batches of one or two rows are normalised by their statistics.
+    """One finding if batches of a handful of rows are normalised by their statistics.
 
     Images give each channel more values than rows, so there it is information.
     """
@@ -36,7 +38,7 @@ def detect(
             signature="few_values",
             layer=layer,
             onset=int(series["batch_size"].steps[0]),
-            severity="warning" if flat else "info",
+            severity="warning" if flat and error > LOUD else "info",
             evidence=(
                 Evidence(
                     f"error of a variance from {rows:.0f} rows", error, BOUND, SOURCE

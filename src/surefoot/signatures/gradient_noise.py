@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from surefoot.signatures import network
+from surefoot.signatures.label_noise import batch_rows
 from surefoot.signatures.learning import learning
 from surefoot.signatures.profile import columns, relative
 from surefoot.signatures.statistics import level, median_over_time
@@ -14,6 +15,8 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Si
 
 BOUND = 0.1
 READINGS = 10
+ROWS = 4
+"""Batches that are larger may be noisy by nature, as those of a noisy regression."""
 LONG = 0.008
 """Update over weight from which noise carries the weights away: healthy runs with
 noisy gradients stay below 0.006, or win all the same (benchmarks/zoo)."""
@@ -36,6 +39,8 @@ def detect(
     observed = level(values, 1.0)
     early = level(values[: READINGS // 2], 1.0)
     if max(abs(observed), abs(early)) > BOUND:
+        return []
+    if batch_rows(series) > ROWS:
         return []
     carried = learning(series, facts).idle and _update_ratio(series, facts) > LONG
     severity: Severity = "warning" if carried else "info"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from surefoot.signatures.context import JUMPED, SURE_JUMP, around
+from surefoot.signatures.heads import is_agent
 from surefoot.signatures.statistics import (
     Array,
     episodes,
@@ -71,11 +72,14 @@ def detect(
     found = spikes(values)
     if not found:
         return []
+    agent = is_agent(events)
     contexts = [around(series, int(loss.steps[spike.first])) for spike in found]
     pairs = [*zip(found, contexts, strict=True)]
     usual = max((one.lasted for one in found if one.back), default=0)
     harmful = [
-        (one, about) for one, about in pairs if _harmful(one, about, facts, usual)
+        (one, about)
+        for one, about in pairs
+        if not agent and _harmful(one, about, facts, usual)
     ]
     if harmful:
         return [_finding(*harmful[0], "warning", loss, facts, len(harmful))]

@@ -17,14 +17,21 @@ SOURCE = (
     "batch of 32 is noise below 0.5, and healthy runs stay below 0.4 (Wu & Johnson "
     "2021, arXiv:2105.07576; benchmarks/zoo)"
 )
+SOURCE_STILL = (
+    "running = (1 - momentum) * running + momentum * batch: at zero evaluation uses "
+    "the statistics of an untrained network (documentation of torch.nn.BatchNorm1d)"
+)
 
 
 def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
     """One finding for the layers whose statistics differ to the end."""
-    rows = series["norm_gap"]
-    if rows.steps.size < READINGS:
+    still = _stand_still(series, facts)
+    if still:
+        return still
+    rows = series.get("norm_gap")
+    if rows is None or rows.steps.size < READINGS:
         return []
     order = tuple(m.name for m in facts.modules if m.name in rows.layers)
     layers = order or rows.layers
@@ -48,9 +55,34 @@ def detect(
     ]
 
 
+def _stand_still(series: Mapping[str, Series], facts: Facts) -> list[Finding]:
+    """Running statistics that no batch can move: their momentum is zero."""
+    layers = tuple(
+        m.name
+        for m in facts.modules
+        if m.settings.get("track") == 1 and m.settings.get("momentum") == 0
+    )
+    share = series.get("training_share")
+    if not layers or share is None or not (share.values > 0).any():
+        return []
+    name = f"momentum of the running statistics of {layers[0]}"
+    return [
+        Finding(
+            signature="norm_gap",
+            layer=layers[0],
+            onset=int(share.steps[0]),
+            severity="warning",
+            evidence=(Evidence(name, 0.0, 0.0, SOURCE_STILL),),
+            layers=layers,
+            stream=facts.stream,
+        )
+    ]
+
+
 SIGNATURE = Signature(
     name="norm_gap",
     about="Running statistics of a normalisation are not those of the batches.",
-    needs=("norm_gap",),
+    needs=(),
     detect=detect,
+    uses=("norm_gap", "training_share"),
 )

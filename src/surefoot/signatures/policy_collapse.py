@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surefoot.signatures.heads import is_agent
 from surefoot.signatures.learning import learning
 from surefoot.signatures.statistics import level, since
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
@@ -33,7 +34,8 @@ def detect(
     if level(values[-READINGS:]) > BOUND:
         return []
     course = learning(series, facts)
-    if course.state == "learning" or "accuracy" in series:
+    known = "accuracy" in series and not is_agent(events)
+    if course.state == "learning" or known:
         return []
     begin = since(values < 2 * BOUND) or 0
     severity: Severity = "warning" if facts.stream == "main" else "info"

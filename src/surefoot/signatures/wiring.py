@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Any, cast
 
 from surefoot.signatures import network
-from surefoot.signatures.learning import learning
+from surefoot.signatures.heads import DISTANCES, heads
+from surefoot.signatures.statistics import level
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 SOURCE = (
@@ -31,6 +32,9 @@ since the softmax of log-probabilities gives them back."""
 SQUASHED = ("Relu", "Tanh", "Sigmoid", "Hardtanh", "Threshold", "Gelu", "Elu", "Silu")
 EXPECT_SCORES = ("LogSoftmax", "BinaryCrossEntropyWithLogits")
 EXPECT_LOGS = "NllLoss"
+READINGS = 5
+GOOD = 0.75
+"""Accuracy in training from which a squared error of classes is good enough."""
 NO_LOGARITHM = (
     "Softmax",
     "Sigmoid",
@@ -42,7 +46,6 @@ NO_LOGARITHM = (
     "Convolution",
 )
 """Probabilities, or scores as they leave a layer: their negative has no lower end."""
-DISTANCES = ("MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 
 
 def detect(
@@ -65,8 +68,8 @@ def _loss(event: Event, series: Mapping[str, Series], facts: Facts) -> list[Find
     kind, path = told
     chain = " <- ".join(path)
     severity: Severity = "warning"
-    if kind == "distance" and not learning(series, facts).trouble:
-        severity = "info"
+    if kind == "distance" and not _fails_at_classes(series):
+        severity = "info"  # pictures are made with it, for instance
     layer = network.output_module(facts) or "run"
     evidence = Evidence(f"operations before the loss: {chain}", 1.0, 0.0, SOURCE)
     return [
@@ -83,13 +86,12 @@ def _loss(event: Event, series: Mapping[str, Series], facts: Facts) -> list[Find
     ]
 
 
-def heads(event: Event) -> list[tuple[str, ...]]:
-    """The paths of operations of a wiring event; what is odd in it is left out."""
-    told: Any = event.body.get("heads", ())
-    rows = cast(list[Any], told) if isinstance(told, list | tuple) else []
-    return [
-        tuple(str(one) for one in row) for row in rows if isinstance(row, list | tuple)
-    ]
+def _fails_at_classes(series: Mapping[str, Series]) -> bool:
+    """Whether the targets are classes, and those of few examples are recognised."""
+    right = series.get("accuracy")
+    if right is None or "target_share" not in series or right.steps.size < READINGS:
+        return False
+    return level(right.values[-READINGS:]) < GOOD
 
 
 def _mistakes(head: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -102,7 +104,7 @@ def _mistakes(head: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield "squashed", pair
         elif loss.startswith(EXPECT_LOGS) and before in NO_LOGARITHM:
             yield "no log", pair
-        elif loss in DISTANCES and before == "LogSoftmax":
+        elif loss in DISTANCES and before in ("LogSoftmax", "Sigmoid"):
             yield "distance", pair
 
 
