@@ -31,6 +31,7 @@ from surefoot import check_script, cli, script
 from surefoot.diagnosis import causes
 from surefoot.diagnosis.case import Cause
 from surefoot.diagnosis.diagnose import diagnose
+from surefoot.preflight.explain import explain
 from surefoot.signatures import across, detect
 from surefoot.signatures.across import Comparison
 from surefoot.types import Signature
@@ -397,6 +398,13 @@ def test_the_section_of_a_cause_is_there(cause: Cause) -> None:
     assert cause.name in heads
     assert re.fullmatch(r"[a-z0-9-]+", section)
     assert [causes.page(one) for one in heads].count(f"{page}#{section}") == 1
+
+
+@pytest.mark.parametrize("known", [*SYMPTOMS, *causes.ALL], ids=lambda one: one.name)
+def test_what_is_explained_leads_to_a_page(known: Symptom | Cause) -> None:
+    told = re.findall(r"^Read on: (\S+\.md)", explain(known.name), re.MULTILINE)
+    assert told
+    assert all((ROOT / page).is_file() for page in told), told
 
 
 def test_the_navigation_is_what_the_code_says() -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from surefoot.diagnosis import causes
 from surefoot.preflight.catalogue import RULES
 from surefoot.preflight.rule import Rule
-from surefoot.signatures import detect
+from surefoot.signatures import across, detect
 
 WIDTH = 80
 
@@ -44,11 +44,12 @@ def _all() -> Mapping[str, str]:
     found: dict[str, str] = {}
     for rule in RULES:
         found[_key(rule.id)] = found[_key(rule.name)] = _rule(rule)
-    for signature in detect.ALL:
-        found[_key(signature.name)] = _laid_out(
-            f"{signature.name}: a symptom in the record of a run",
-            ("What it is", signature.about),
-            ("It is read from", ", ".join(signature.needs)),
+    for name, about, needs in _symptoms():
+        found[_key(name)] = _laid_out(
+            f"{name}: a symptom in the record of a run",
+            ("What it is", about),
+            ("It is read from", needs),
+            ("Read on", f"docs/signatures/{name}.md"),
         )
     for cause in causes.ALL:
         text = _laid_out(
@@ -56,10 +57,19 @@ def _all() -> Mapping[str, str]:
             ("What it is", cause.about),
             ("How it is told", cause.told_apart),
             ("What helps", ", ".join(cause.remedies)),
+            ("Read on", f"docs/{causes.page(cause.name)}"),
         )
         both = [one for one in (found.get(_key(cause.name)), text) if one]
         found[_key(cause.name)] = "\n\n".join(both)
     return found
+
+
+def _symptoms() -> Iterator[tuple[str, str, str]]:
+    """Name, meaning, and what it is read from, of every symptom."""
+    for one in detect.ALL:
+        yield one.name, one.about, ", ".join(one.needs) or "the events of the run"
+    for one in across.ALL:
+        yield one.name, one.about, "all optimizers of the run side by side"
 
 
 def _rule(rule: Rule) -> str:
