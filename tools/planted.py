@@ -94,7 +94,13 @@ def findings(stream: Stream, signature: str) -> list[Finding]:
 
 
 def game(comparison: str) -> Game:
-    """The two streams of a comparison."""
+    """The two streams of a comparison.
+
+    Raises:
+        LookupError: no streams are planted for it, or they do not show it.
+    """
+    if comparison not in GAMES:
+        raise LookupError(f"no streams show {comparison!r}; add some to GAMES")
     faulty, healthy = GAMES[comparison]()
     found = [
         one
@@ -249,7 +255,25 @@ def _never_stepped() -> tuple[tuple[Stream, ...], tuple[Stream, ...]]:
     return (main, _player("second", fall[:0])), (main, second)
 
 
+def _replicas() -> tuple[tuple[Stream, ...], tuple[Stream, ...]]:
+    """Copies of one network; in the first pair a layer of one goes its own way."""
+    made = cases.draft()
+    norms = made.frozen()["weight_norm"]
+    drift = np.zeros_like(norms.values)
+    drift[15:, 4] = 0.05 * np.arange(1, len(drift) - 14)
+    own = replace(norms, values=norms.values + drift.astype(np.float32))
+    one, same = _copy("rank0", norms), _copy("rank1", norms)
+    return (one, _copy("rank1", own)), (one, same)
+
+
+def _copy(stream: str, norms: Series) -> Stream:
+    facts = replace(cases.facts_of(), stream=stream)
+    series = {"weight_norm": replace(norms, stream=stream)}
+    return Stream(facts, series)
+
+
 GAMES: Mapping[str, Callable[[], tuple[tuple[Stream, ...], tuple[Stream, ...]]]] = {
     "one_sided_game": _one_sided,
     "never_stepped": _never_stepped,
+    "replicas": _replicas,
 }

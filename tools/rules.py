@@ -24,7 +24,7 @@ from surefoot.diagnosis.case import Case, Cause
 from surefoot.signatures import across, detect
 from surefoot.types import Severity
 
-NAMES = frozenset(one.name for one in (*detect.ALL, *across.ALL)) | {"replicas"}
+NAMES = frozenset(one.name for one in (*detect.ALL, *across.ALL))
 
 
 @dataclass(frozen=True)

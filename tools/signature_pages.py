@@ -147,7 +147,7 @@ def rest(symptom: Symptom, shown: views.Picture) -> str:
 
 def _quantities(symptom: Symptom) -> str:
     if not symptom.looks_at and symptom.name in planted.GAMES:
-        return "All streams of the run side by side: their losses and their updates."
+        return "All streams of the run side by side: losses, updates and weights."
     rows = [
         f"- [`{name}`](../recorded.md): {quantities.named(name).about}"
         for name in symptom.looks_at

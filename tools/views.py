@@ -58,7 +58,7 @@ def picture(signature: str, record: str = "") -> Picture:
     Raises:
         LookupError: no record shows it.
     """
-    if signature in planted.GAMES:
+    if signature in {one.name for one in COMPARISONS}:
         return _of_game(signature)
     shown = planted.planted(signature, record)
     view = VIEWS.get(signature) or lines(_first_need(signature))
@@ -71,7 +71,7 @@ def picture(signature: str, record: str = "") -> Picture:
 
 def _of_game(name: str) -> Picture:
     shown = planted.game(name)
-    view = _losses if name == "one_sided_game" else _updates
+    view = GAME_VIEWS[name]
     told = _told(name, shown.finding, _spaced(name))
     left = view(shown.faulty, shown.finding, f"Planted: {_spaced(name)}")
     right = view(shown.healthy, None, "The same run without the fault")
@@ -388,6 +388,33 @@ def _updates(streams: tuple[Stream, ...], finding: Finding | None, title: str) -
     )
     return Bands(title, rows, most)
 
+
+def _copies(streams: tuple[Stream, ...], finding: Finding | None, title: str) -> Scene:
+    """The norm of one weight in each copy."""
+    layers = streams[0].series["weight_norm"].layers
+    layer = finding.layer if finding else layers[len(layers) // 3]
+    tones: tuple[Tone, Tone] = ("other", "bad" if finding else "good")
+    shown = [
+        Line(
+            f"{layer}, {one.facts.stream}",
+            one.series["weight_norm"].steps.astype(np.float64),
+            one.series["weight_norm"].of(layer).astype(np.float64),
+            tone,
+        )
+        for one, tone in zip(streams, tones, strict=True)
+    ]
+    onset = finding.onset if finding else None
+    return Plot(title, "step", "weight norm", tuple(shown), onset=onset)
+
+
+GameView = Callable[[tuple[Stream, ...], "Finding | None", str], Scene]
+
+GAME_VIEWS: Mapping[str, GameView] = {
+    "one_sided_game": _losses,
+    "never_stepped": _updates,
+    "replicas": _copies,
+}
+"""What is drawn of each comparison between streams."""
 
 VIEWS: Mapping[str, View] = {
     "nonfinite": lines("loss", gap="not finite"),
