@@ -7,6 +7,7 @@ from statistics import median
 
 from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
+    ALIKE,
     EXPERIMENT,
     FAR_ABOVE,
     LITTLE,
@@ -22,6 +23,11 @@ from surefoot.types import Evidence
 OVER = 0.5
 """Fraction of the first update that raises the loss. Healthy runs of
 benchmarks/preflight.py have 4 to inf."""
+
+PAST = 0.3
+"""Fraction of the first update at which the loss is lowest: a longer one goes past the
+valley. Of 309 healthy runs of benchmarks/preflight.py one had 0.46, the others 1 or
+more."""
 
 OVER_REACH = 6.0
 """Highest rate of the schedule, times what momentum adds up to, over the critical rate
@@ -48,26 +54,46 @@ def too_high(trial: Trial) -> list[Notice]:
         return []
     if along.best <= 0 or guess_ratio(trial)[0] > FAR_ABOVE:
         return []
-    reach = trial.subject.peak * _momentum(trial) / along.critical
-    if along.critical >= OVER and reach <= OVER_REACH:
-        return _diverges(trial)
-    seen = (
-        Evidence(
-            "fraction of the first update that raises the loss",
-            along.critical,
-            OVER,
-            EXPERIMENT,
-        )
-        if along.critical < OVER
-        else Evidence(
-            "rate with schedule and momentum over the critical one",
-            reach,
-            OVER_REACH,
-            EXPERIMENT,
-        )
-    )
+    seen = _first_step(trial) or _later_steps(trial)
+    if seen is None:
+        return []
     detail = f"lr is {_rate(trial):.3g}; {_interval(trial)}"
     return [Notice("SF602", "warning", "run", detail, (seen,))]
+
+
+def _first_step(trial: Trial) -> Evidence | None:
+    """What says that the first update, or those of a schedule, are too long."""
+    along = trial.line
+    if along is None:
+        return None
+    reach = trial.subject.peak * _momentum(trial) / along.critical
+    if along.critical < OVER:
+        what = "fraction of the first update that raises the loss"
+        return Evidence(what, along.critical, OVER, EXPERIMENT)
+    if along.best < PAST:
+        what = "fraction of the first update at which the loss is lowest"
+        return Evidence(what, along.best, PAST, EXPERIMENT)
+    if reach > OVER_REACH:
+        what = "rate with schedule and momentum over the critical one"
+        return Evidence(what, reach, OVER_REACH, EXPERIMENT)
+    return None
+
+
+def _later_steps(trial: Trial) -> Evidence | None:
+    """What says that updates at this rate spoil what lower rates do well."""
+    fit = trial.fit
+    gentle = [one for one in trial.fits if one.factor < 1 and one.fall > LITTLE]
+    if fit is None or not gentle:
+        return None
+    best = max(gentle, key=lambda one: one.fall)
+    source = f"{EXPERIMENT}; at {best.factor:g} times the rate the loss falls"
+    if fit.fall < -1:
+        end = min(fit.end, 1e30)
+        return Evidence("loss after trial updates", end, 2 * fit.start, source)
+    if fit.between < ALIKE and best.between > 100 * ALIKE:
+        what = "difference between outputs after trial updates"
+        return Evidence(what, fit.between, ALIKE, source)
+    return None
 
 
 def _momentum(trial: Trial) -> float:
@@ -77,19 +103,6 @@ def _momentum(trial: Trial) -> float:
     if "betas" in group or group.get("dampening"):
         return 1.0
     return 1 / max(1e-3, 1 - float(group.get("momentum") or 0))
-
-
-def _diverges(trial: Trial) -> list[Notice]:
-    """The first update is short enough, but momentum makes the next ones too long."""
-    fit = trial.fit
-    gentle = max((f.fall for f in trial.fits if f.factor < 1), default=0.0)
-    if fit is None or fit.fall > -1 or gentle < LITTLE:
-        return []
-    end = min(fit.end, 1e30)
-    source = f"{EXPERIMENT}; at lower rates the loss falls by {gentle:.0%}"
-    seen = Evidence("loss after trial updates", end, 2 * fit.start, source)
-    detail = f"lr is {_rate(trial):.3g}; {_interval(trial)}"
-    return [Notice("SF602", "warning", "run", detail, (seen,))]
 
 
 def too_low(trial: Trial) -> list[Notice]:

@@ -12,10 +12,10 @@ from surefoot.types import Evidence
 
 WU_HE = "Wu & He 2018, arXiv:1803.08494"
 
-FEW_EXAMPLES = 2
-UNSURE_EXAMPLES = 4
-"""Wu & He 2018, figure 1: a ResNet-50 loses 11 points with 2 images a batch and 4 with
-4, against 32."""
+FEW_EXAMPLES = 4
+UNSURE_EXAMPLES = 8
+"""Wu & He 2018, figure 1: a ResNet-50 loses 11 points with 2 images a batch, 4 with 4
+and 1 with 8, against 32."""
 
 FEW_VALUES = 4
 UNSURE_VALUES = 8

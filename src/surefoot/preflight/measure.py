@@ -16,6 +16,7 @@ import torch
 
 from surefoot.preflight.layers import Taps, first_float
 from surefoot.preflight.restore import Snapshot
+from surefoot.preflight.signs import ALIKE
 from surefoot.preflight.steps import Bench, first_update, fit, line
 from surefoot.preflight.tape import Tape
 from surefoot.preflight.trial import Fit, Gradient, Subject, Trial
@@ -141,7 +142,7 @@ def _fits(bench: Bench) -> Iterator[Fit]:
     """The fit at the rate as it is, and others where that one says too little."""
     first = fit(bench, 1.0)
     yield first
-    if first.fall >= LEARNS:
+    if first.fall >= LEARNS and not first.between < ALIKE:
         return
     peak = bench.subject.peak
     others = (0.03, 0.001) if first.fall < 0 else (0.1, peak, 10 * peak, 100 * peak)
