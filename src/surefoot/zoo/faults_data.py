@@ -56,8 +56,8 @@ def labels_changed(task: Task, rng: Rng, strength: int) -> Truth:
 
 
 def unscaled_inputs(task: Task, rng: Rng, strength: int) -> Truth:
-    """Inputs are 100 to 10,000 times too large, in training and in use."""
-    batches, size = _cycle(task), (100.0, 1e3, 1e4)[strength - 1]
+    """Inputs are 255 to 100,000 times too large, in training and in use."""
+    batches, size = _cycle(task), (255.0, 2e3, 1e5)[strength - 1]
     x, y = batches.tensors
     batches.tensors = (x * size, y)
     held_x, held_y = held_out_digits()

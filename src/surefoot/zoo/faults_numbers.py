@@ -148,7 +148,7 @@ def attention_growth(task: Task, rng: Rng, strength: int) -> Truth:
     def grow() -> None:
         for part in parts:
             # Beyond this size a softmax is a maximum: only the range would suffer.
-            if float(part.weight[:width].abs().max()) < 1e3:
+            if float(part.weight[:width].detach().abs().max()) < 1e3:
                 part.weight.data[:width].mul_(pace)
 
     for step in range(onset, task.steps):

@@ -18,6 +18,8 @@ from surefoot.zoo.transformers import GPT, ViT
 TOO_HIGH = "learning rate too high"
 SLOWER = ("lower lr", "warm-up", "clip")
 RAMP_STEPS = 20
+BOLD = (3.0, 4.0, 6.0)
+"""Factors of the rate that do no harm as long as the second moment is fresh."""
 
 
 def rate_too_high(task: Task, rng: Rng, strength: int) -> Truth:
@@ -94,12 +96,13 @@ class GradientGate(nn.Module):
 
 def moment_ramp(task: Task, rng: Rng, strength: int) -> Truth:
     """A gate on the gradient opens over twenty steps, too fast for a long memory."""
-    onset, growth = late(task, rng) - RAMP_STEPS, (1e2, 1e3, 1e5)[strength - 1]
+    onset, growth = late(task, rng) - RAMP_STEPS, (1e3, 1e4, 1e5)[strength - 1]
     gate = GradientGate(1 / growth)
     name = insert(task, rng, gate)
     for group in task.optimizer.param_groups:
         group["eps"], group["betas"] = 1e-15, (0.9, 0.9999)
     task.schedule, task.clip = None, 0.0
+    scale_rate(task, BOLD[strength - 1])
     for k in range(RAMP_STEPS):
         share = growth ** ((k + 1) / RAMP_STEPS - 1)
         before_step(task, onset + k, _opened(gate, share))
@@ -130,6 +133,7 @@ def moment_jump(task: Task, rng: Rng, strength: int) -> Truth:
     for group in task.optimizer.param_groups:
         group["eps"], group["betas"] = 1e-15, (0.9, 0.9999)
     task.schedule, task.clip = None, 0.0
+    scale_rate(task, BOLD[strength - 1])
 
     def raised() -> None:
         weight[0] = 1.0

@@ -72,7 +72,7 @@ def exploding_recurrence(task: Task, rng: Rng, strength: int) -> Truth:
 def one_large_layer(task: Task, rng: Rng, strength: int) -> Truth:
     """One layer starts far too large."""
     name = hidden_layer(task, rng)
-    module(task.model, name).weight.data.mul_((100.0, 1000.0, 10000.0)[strength - 1])
+    module(task.model, name).weight.data.mul_((1e3, 1e4, 1e5)[strength - 1])
     causes = ("weights start too large", "saturated activations")
     return Truth(causes, layers=parameters_of(task.model, name), fixes=("rescale",))
 

@@ -31,7 +31,7 @@ def stale_statistics(task: Task, rng: Rng, strength: int) -> Truth:
 
 def evaluated_in_training_mode(task: Task, rng: Rng, strength: int) -> Truth:
     """`eval()` is missing: batches of a few examples are normalised by themselves."""
-    size = (8, 4, 2)[strength - 1]
+    size = (4, 2, 1)[strength - 1]
     x, y = held_out_digits()
 
     def scores(task: Task) -> Scores:
@@ -76,9 +76,9 @@ def strong_critic(task: Task, rng: Rng, strength: int) -> Truth:
     """The discriminator learns so fast that the generator gets no gradient."""
     for group in task.optimizers["critic"].param_groups:
         group["lr"] *= (3.0, 5.0, 10.0)[strength - 1]
-    task.settings["turns"] = (3, 5, 10)[strength - 1]
+    task.settings["turns"] = (5, 10, 10)[strength - 1]
     for group in task.optimizers["generator"].param_groups:
-        group["lr"] /= (3.0, 5.0, 10.0)[strength - 1]
+        group["lr"] /= (10.0, 30.0, 100.0)[strength - 1]
     return Truth(("discriminator too strong",), fixes=("balance rates",))
 
 
