@@ -18,7 +18,7 @@ def strong_discriminator(case: Case) -> Account | None:
 def reward_scale(case: Case) -> Account | None:
     """Returns so large that the policy is decided by its first episodes."""
     found = case.alarm("policy_collapse")
-    return None if found is None else account(0.85, found, case.sign("update_ratio"))
+    return None if found is None else account(0.93, found, case.sign("update_ratio"))
 
 
 CAUSES: tuple[Cause, ...] = (

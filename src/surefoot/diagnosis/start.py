@@ -65,8 +65,11 @@ def large_inputs(case: Case) -> Account | None:
 def exploding_start(case: Case) -> Account | None:
     """A signal that grows by decades in the first forward pass."""
     forward = case.alarm("activation_scale", "grows")
+    full = case.alarm("saturation")
     if forward is None:
-        return None
+        several = full is not None and full.onset == 0 and len(full.layers) > 1
+        large = case.sign("input_scale") is not None
+        return account(0.8, full) if several and not large else None
     hurt = case.alarms("exploding_gradients", "divergence", "not_learning")
     return account(0.88, forward, *hurt, case.alarm("update_ratio", "high"))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from surefoot.signatures import network
+from surefoot.signatures.heads import is_agent
 from surefoot.signatures.profile import columns
 from surefoot.signatures.statistics import (
     TO_SIGMA,
@@ -47,7 +48,8 @@ def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
     """One finding if the gradient is far smoother than the loss it comes from."""
-    return _by_direction(series, facts) or _by_size(series, facts)
+    turned = [] if is_agent(events) else _by_direction(series, facts)
+    return turned or _by_size(series, facts)
 
 
 def _by_direction(series: Mapping[str, Series], facts: Facts) -> list[Finding]:

@@ -27,11 +27,12 @@ periodic readings, and two steps."""
 def around(series: Mapping[str, Series], onset: int) -> dict[str, float | bool]:
     """How learning rate, input and gradient changed just before an onset.
 
-    `lr_ratio` and `input_ratio` are the largest value of the last steps over the
-    level before, `grad_ratio` that of the gradient at the onset, and `restart` says
+    `lr_ratio` is the largest rise of the learning rate within one step, `input_ratio`
+    the largest input of the last steps over the level before, `grad_ratio` that of the
+    gradient at the onset, and `restart` says
     that the learning rate rose to a height that the run had stood before.
     """
-    lr_ratio = _jump(series.get("lr"), onset, _largest)
+    lr_ratio = _abrupt(series.get("lr"), onset)
     return {
         "lr_ratio": lr_ratio,
         "input_ratio": _jump(series.get("input_absmax"), onset, _largest),
@@ -60,6 +61,16 @@ def _jump(
     if near.size == 0 or before.size == 0:
         return 1.0
     return ratio(float(near.max()), level(before))
+
+
+def _abrupt(rates: Series | None, onset: int) -> float:
+    """Largest rise from one step to the next near an onset; a warm-up has none."""
+    if rates is None:
+        return 1.0
+    first, last = np.searchsorted(rates.steps, (onset - REACH, onset + 2))
+    near = _largest(rates.values[max(0, first - 1) : last])
+    near = near[np.isfinite(near) & (near > 0)]
+    return float((near[1:] / near[:-1]).max(initial=1.0))
 
 
 def _stood_before(rates: Series, onset: int) -> bool:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from surefoot.signatures import network
 from surefoot.signatures.label_noise import batch_rows
-from surefoot.signatures.learning import learning
 from surefoot.signatures.profile import columns, relative
 from surefoot.signatures.statistics import level, median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
@@ -30,19 +27,18 @@ SOURCE = (
 def detect(
     series: Mapping[str, Series], facts: Facts, events: Sequence[Event]
 ) -> list[Finding]:
-    """One finding if the gradient was noise from the start, and nothing is won."""
+    """One finding if the gradient was noise from the start, and moves the weights."""
     rows = series["grad_cosine"]
     layers = tuple(name for name in network.weights(facts) if name in rows.layers)
     if rows.steps.size < READINGS or not layers:
         return []
     values = median_over_time(columns(rows, layers).T)  # over layers, [n]
     observed = level(values, 1.0)
-    early = level(values[: READINGS // 2], 1.0)
-    if max(abs(observed), abs(early)) > BOUND:
+    if abs(observed) > BOUND:
         return []
     if batch_rows(series) > ROWS:
         return []
-    carried = learning(series, facts).idle and _update_ratio(series, facts) > LONG
+    carried = _update_ratio(series, facts) > LONG
     severity: Severity = "warning" if carried else "info"
     name = "grad_cosine, median over weights and readings"
     return [
@@ -54,7 +50,6 @@ def detect(
             evidence=(Evidence(name, observed, BOUND, SOURCE),),
             layers=("run",),
             stream=facts.stream,
-            detail={"early": float(np.round(early, 4))},
         )
     ]
 
@@ -72,5 +67,5 @@ SIGNATURE = Signature(
     about="Gradients of consecutive batches have nothing in common.",
     needs=("grad_cosine",),
     detect=detect,
-    uses=("loss", "update_norm", "weight_norm"),
+    uses=("update_norm", "weight_norm"),
 )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surefoot.signatures.heads import is_agent
 from surefoot.signatures.learning import learning
+from surefoot.signatures.loss_spike import SHORTEST, spikes
 from surefoot.signatures.statistics import (
     Array,
     block_levels,
@@ -21,6 +23,8 @@ WIDTH = 10
 BEFORE = 5
 AFTER = 2
 MOST_BLOCKS = 400
+NEAR = 5
+"""Steps between the jump of the inputs and that of the loss."""
 """Blocks of ten steps that are compared: fifty steps before, twenty after."""
 SIGMAS = 8.0
 SMALLEST = 0.5
@@ -60,6 +64,7 @@ def detect(
     name = f"jump of {one.quantity} at step {onset} (usual input_std {usual:.3g})"
     course = learning(series, facts)
     hurt = course.trouble and course.onset >= onset - 5 * WIDTH
+    hurt = (hurt or _loss_jumped(series, onset)) and not is_agent(events)
     severity: Severity = "warning" if hurt else "info"
     return [
         Finding(
@@ -73,6 +78,15 @@ def detect(
             detail={"deviations": abs(shift.size) / usual},
         )
     ]
+
+
+def _loss_jumped(series: Mapping[str, Series], onset: int) -> bool:
+    """Whether the loss left its range when the inputs did."""
+    loss = series.get("loss")
+    if loss is None or loss.steps.size < SHORTEST:
+        return False
+    found = spikes(loss.values[:, 0].astype(np.float64))
+    return any(abs(int(loss.steps[one.first]) - onset) <= NEAR for one in found)
 
 
 def jump(values: Array, smallest: float) -> Shift | None:

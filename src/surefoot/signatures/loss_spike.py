@@ -79,7 +79,8 @@ def detect(
     harmful = [
         (one, about)
         for one, about in pairs
-        if not agent and _harmful(one, about, facts, usual)
+        if (not agent or about["lr_ratio"] > SURE_JUMP)
+        and _harmful(one, about, facts, usual)
     ]
     if harmful:
         return [_finding(*harmful[0], "warning", loss, facts, len(harmful))]

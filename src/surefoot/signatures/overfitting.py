@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from surefoot.signatures.metrics import held_out
-from surefoot.signatures.statistics import Array, level, noise
+from surefoot.signatures.statistics import Array, level, noise, slope
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 FEWEST = 5
-RISE = 0.2
+RISE = 0.1
+STEADY = 4.0
+"""t value of the slope after the best reading that makes a steady rise."""
 FELL = 0.8
 SOURCE = (
-    "a fifth of what the held-out loss had won, and 4 deviations of its noise "
+    "a tenth of what was won since the first loss, and 4 deviations of the noise "
     "(Prechelt 1998 stops on such a generalisation loss; benchmarks/zoo)"
 )
 
@@ -44,7 +46,7 @@ def detect(
     courses = [
         one
         for name in held_out(series["metric"], "loss")
-        if (one := course(series["metric"], name))
+        if (one := course(series["metric"], name, _first(series["loss"])))
     ]
     risen = [one for one in courses if _risen(one)]
     if not risen:
@@ -68,24 +70,35 @@ def detect(
     ]
 
 
-def course(metrics: Series, name: str) -> Generalisation | None:
-    """The course of one metric; None with fewer than five readings."""
+def course(metrics: Series, name: str, first: float) -> Generalisation | None:
+    """The course of one metric; None with fewer than five readings.
+
+    `first` is the first training loss, from which most is won before the first
+    evaluation.
+    """
     column = metrics.of(name).astype(np.float64)
     known = np.isfinite(column)
     values, steps = column[known], metrics.steps[known]
     if values.size < FEWEST:
         return None
-    smooth = _smooth(values)
+    lowest = int(np.argmin(values))
+    # A single low reading counts only if it rises steadily from there.
+    steady = values.size - lowest >= FEWEST and slope(values[lowest:])[1] > STEADY
+    smooth = values if steady else _smooth(values)
     place = int(np.argmin(smooth))
     best = float(smooth[place])
     return Generalisation(
         name=name,
         best=best,
         last=level(values[-3:]),
-        won=max(0.0, float(values[0]) - best),
+        won=max(0.0, max(float(values[0]), first) - best),
         at=int(steps[place]),
         error=noise(values[place:] if values.size - place > 3 else values),
     )
+
+
+def _first(loss: Series) -> float:
+    return level(loss.values[:3], -np.inf)
 
 
 def _smooth(values: Array) -> Array:

@@ -13,7 +13,7 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Si
 
 BOUND = 0.02
 READINGS = 5
-HIGH = 0.8
+HIGH = 0.6
 SOURCE = (
     "entropy of the output over that of a uniform one, from near 1 to nearly nothing "
     "(Mnih et al. 2016, arXiv:1602.01783 keep it up with a bonus; benchmarks/zoo)"
@@ -34,8 +34,8 @@ def detect(
     if level(values[-READINGS:]) > BOUND:
         return []
     course = learning(series, facts)
-    known = "accuracy" in series and not is_agent(events)
-    if course.state == "learning" or known:
+    scored = course.state == "learning" or "accuracy" in series
+    if scored and not is_agent(events):
         return []
     begin = since(values < 2 * BOUND) or 0
     severity: Severity = "warning" if facts.stream == "main" else "info"

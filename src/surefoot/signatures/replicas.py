@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -28,8 +28,8 @@ def detect(streams: Sequence[Stream]) -> list[Finding]:
     """
     found: list[Finding] = []
     for one, other in combinations(streams, 2):
-        names = tuple(p.name for p in one.facts.parameters)
-        if not names or names != tuple(p.name for p in other.facts.parameters):
+        names = _bare(p.name for p in one.facts.parameters)
+        if not names or names != _bare(p.name for p in other.facts.parameters):
             continue
         pair = one.series.get("weight_norm"), other.series.get("weight_norm")
         if pair[0] is not None and pair[1] is not None:
@@ -37,10 +37,21 @@ def detect(streams: Sequence[Stream]) -> list[Finding]:
     return found
 
 
+def _bare(names: Iterable[str]) -> tuple[str, ...]:
+    """Names without the name of the model, which all of one stream share."""
+    told = tuple(names)
+    models = {name.partition(".")[0] for name in told}
+    if len(models) > 1:
+        return told
+    return tuple(name.partition(".")[2] for name in told)
+
+
 def _apart(one: Stream, other: Stream, a: Series, b: Series) -> list[Finding]:
-    layers = tuple(name for name in a.layers if name in b.layers)
-    steps, difference = _differences(a, b, layers)
-    if steps.size < 2 or not layers or np.nanmax(difference[0]) > SAME:
+    layers = b.layers
+    if _bare(a.layers) != _bare(layers):
+        return []
+    steps, difference = _differences(a, b)
+    if steps.size < 2 or np.nanmax(difference[0], initial=0.0) > SAME:
         return []
     differ = difference > APART
     if not differ[-1].any():
@@ -64,11 +75,12 @@ def _apart(one: Stream, other: Stream, a: Series, b: Series) -> list[Finding]:
     ]
 
 
-def _differences(a: Series, b: Series, layers: tuple[str, ...]) -> tuple[Steps, Array]:
-    """Steps that both have, and relative differences there, `[n, len(layers)]`."""
+def _differences(a: Series, b: Series) -> tuple[Steps, Array]:
+    """Steps that both have, and relative differences there, `[n, layers]`."""
     steps, at_a, at_b = np.intersect1d(
         a.steps, b.steps, assume_unique=True, return_indices=True
     )
-    first, second = columns(a, layers, at_a), columns(b, layers, at_b)
+    first = columns(a, a.layers, at_a)
+    second = columns(b, b.layers, at_b)
     size = np.maximum(np.maximum(first, second), 1e-12)
     return steps, np.abs(first - second) / size
