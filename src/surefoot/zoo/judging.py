@@ -59,7 +59,15 @@ class Judgement:
 
 
 def judge(label: Label, folder: Path) -> Judgement:
-    """Diagnose the record of a label."""
+    """Diagnose the record of a label; an error says which one it was."""
+    try:
+        return _judged(label, folder)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        error.add_note(f"while the record of {label.scenario.name} was diagnosed")
+        raise
+
+
+def _judged(label: Label, folder: Path) -> Judgement:
     streams = read(record_path(folder, label.scenario))
     whole = said(streams)
     truth, fault = label.truth, label.scenario.fault
