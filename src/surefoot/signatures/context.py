@@ -77,4 +77,4 @@ def _stood_before(rates: Series, onset: int) -> bool:
     """Whether the highest rate near the onset was reached earlier in the run."""
     middle, last = np.searchsorted(rates.steps, (onset - REACH, onset + 2))
     before, near = _largest(rates.values[:middle]), _largest(rates.values[middle:last])
-    return bool(near.max() <= 1.05 * before.max())
+    return bool(near.max(initial=0.0) <= 1.05 * before.max(initial=0.0))
