@@ -10,6 +10,7 @@ from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     EXPERIMENT,
     LARGE_INPUT,
+    LITTLE,
     SATURATED,
     explodes,
     first_input,
@@ -47,7 +48,12 @@ def scale(trial: Trial) -> list[Notice]:
         return []
     stuck = any(one.saturated > SATURATED for one in trial.layers[:-1])
     passed_on = any(one.input_rms > LARGE_INPUT for one in weighted(trial)[EARLY:])
-    harm = explodes(trial) or overshoots(trial) or learns_nothing(trial) or stuck
+    peak = trial.subject.peak
+    own = [one.fall for one in trial.fits if one.factor <= 1.01 * peak]
+    slow = bool(own) and max(own) < 2 * LITTLE
+    harm = (
+        slow or explodes(trial) or overshoots(trial) or learns_nothing(trial) or stuck
+    )
     seen = Evidence("root mean square of the inputs", first.input_rms, LARGE_INPUT,
                     EXPERIMENT)  # fmt: skip
     detail = f"The first layer is given numbers of size {first.input_rms:.3g}."
