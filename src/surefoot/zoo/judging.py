@@ -24,9 +24,6 @@ LOUD = ("warning", "critical")
 LADDER = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 80, 120, 200, 300)
 """Steps after the onset at which the run is looked at."""
 
-EARLY_STEPS = 10
-"""A symptom may be dated so many steps before its cause: windows are about as long."""
-
 RULE_WINDOW, RULE_LEAST, RULE_SIGMA = 128, 20, 6.0
 """The rule of OLMo: a loss six deviations above the mean of the last 128."""
 
@@ -44,9 +41,9 @@ class Judgement:
     """What was said of one run.
 
     `alarms` are names of signatures above "info", `causes` and `layers` those of the
-    diagnoses in their order, `early` the alarms raised before the onset, `delay` the
-    steps from the onset to the first alarm (None: never), `rule_delay` the same for
-    the 6σ rule on the loss.
+    diagnoses in their order, `early` the alarms raised before the onset (they do not
+    make a fault `found`), `delay` the steps from the onset to the first other alarm
+    (None: never), `rule_delay` the same for the 6σ rule on the loss.
     """
 
     alarms: tuple[str, ...]
@@ -80,15 +77,13 @@ def _judged(label: Label, folder: Path) -> Judgement:
     if truth is None or fault is None:
         return judged
     onset = truth.onset
-    found = any(one.onset >= onset - EARLY_STEPS for one in whole.alarms)
-    judged = replace(judged, found=found)
-    if onset:
-        before = said(cut(streams, onset - 1)).alarms
-        early = tuple(dict.fromkeys(one.signature for one in before))
-        judged = replace(judged, early=early)
+    before = said(cut(streams, onset - 1)).alarms if onset else ()
+    early = tuple(dict.fromkeys(one.signature for one in before))
+    found = any(one.signature not in early for one in whole.alarms)
+    judged = replace(judged, found=found, early=early)
     kind = fault_named(fault)
     if found and (kind.abrupt or kind.spikes):
-        delay = _delay(streams, onset)
+        delay = _delay(streams, onset, early)
         judged = replace(judged, delay=delay, rule_delay=_rule(streams, onset))
     return judged
 
@@ -123,10 +118,13 @@ def _until(series: Series, stop: int) -> Series:
     return replace(series, steps=series.steps[:kept], values=series.values[:kept])
 
 
-def _delay(streams: Mapping[str, Stream], onset: int) -> int | None:
-    """The first step of the ladder at which an alarm is raised."""
+def _delay(
+    streams: Mapping[str, Stream], onset: int, early: tuple[str, ...]
+) -> int | None:
+    """The first step of the ladder at which an alarm is raised that is not early."""
     for k in LADDER:
-        if said(cut(streams, onset + k)).alarms:
+        alarms = said(cut(streams, onset + k)).alarms
+        if any(one.signature not in early for one in alarms):
             return k
     return None
 
