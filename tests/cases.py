@@ -659,7 +659,7 @@ FAULTS = (
     ),
     (wrong_labels, facts_of(), ("label_noise",), "run", 0, "label noise"),
     (a_drowned_class, facts_of(), ("class_imbalance",), "run", 0, "class imbalance"),
-    (learnt_by_heart, facts_of(), ("overfitting",), "run", 90, "overfitting"),
+    (learnt_by_heart, facts_of(), ("overfitting",), "run", 100, "overfitting"),
     (
         decayed_away,
         facts_of(),

@@ -47,6 +47,7 @@ def test_parameters_that_nobody_holds_are_found() -> None:
     loss = F.cross_entropy(hidden(model(X)), Y)
     known = dict(model.named_parameters())
     assert wiring(loss, known).loose == ((3,), (3, 3))
+    assert wiring(loss, known).after == ("2.bias",)
     optimizer = torch.optim.SGD(hidden.parameters(), lr=0.1)
     assert wiring(loss, known).loose == (), "held by another optimizer"
     del optimizer

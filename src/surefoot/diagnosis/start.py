@@ -7,6 +7,7 @@ confidences order causes that explain the same findings; they are no probabiliti
 from __future__ import annotations
 
 from surefoot.diagnosis.case import SATURATING, Account, Case, Cause, account
+from surefoot.signatures import network
 from surefoot.signatures.context import JUMPED
 
 SIGMOIDS = ("Sigmoid", "Hardsigmoid", "LogSigmoid")
@@ -67,9 +68,12 @@ def exploding_start(case: Case) -> Account | None:
     forward = case.alarm("activation_scale", "grows")
     full = case.alarm("saturation")
     if forward is None:
-        several = full is not None and full.onset == 0 and len(full.layers) > 1
-        large = case.sign("input_scale") is not None
-        return account(0.8, full) if several and not large else None
+        if full is None or full.onset > 0 or len(full.layers) < 2:
+            return None
+        if case.sign("input_scale") is not None:
+            return None
+        layer = network.weights_before(case.facts, full.layer)
+        return account(0.8, full, layer=layer)
     hurt = case.alarms("exploding_gradients", "divergence", "not_learning")
     return account(0.88, forward, *hurt, case.alarm("update_ratio", "high"))
 

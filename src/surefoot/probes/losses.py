@@ -70,6 +70,7 @@ def joined(wirings: Sequence[Wiring]) -> Wiring:
         loose=max((one.loose for one in wirings), key=len),
         unreached=tuple(n for n in wirings[0].unreached if all(n in m for m in missed)),
         whole=all(one.whole for one in wirings),
+        after=max((one.after for one in wirings), key=len),
     )
 
 

@@ -46,13 +46,15 @@ class Wiring:
     as ("NllLoss", "LogSoftmax", "Softmax", "Addmm"), shaping left out. `loose` are
     shapes of `nn.Parameter`s that the loss reaches and that neither the model nor any
     optimizer holds. `unreached` are known parameters that the loss does not depend
-    on. `whole` says that the graph was seen to its end.
+    on. `after` are known parameters next before the loose ones. `whole` says that the
+    graph was seen to its end.
     """
 
     heads: tuple[tuple[str, ...], ...] = ()
     loose: tuple[tuple[int, ...], ...] = ()
     unreached: tuple[str, ...] = ()
     whole: bool = True
+    after: tuple[str, ...] = ()
 
 
 def wiring(loss: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Wiring:
@@ -69,7 +71,7 @@ def wiring(loss: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Wiring:
     """
     if loss.grad_fn is None:
         return Wiring(unreached=tuple(known))
-    leaves, whole = _leaves(loss.grad_fn)
+    leaves, parents, whole = _leaves(loss.grad_fn)
     names = {id(tensor): name for name, tensor in known.items()}
     loose = _held_by_nobody(
         [
@@ -84,6 +86,7 @@ def wiring(loss: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Wiring:
         loose=tuple(sorted(tuple(leaf.shape) for leaf in loose)),
         unreached=tuple(unreached) if whole else (),
         whole=whole,
+        after=_before(loose, parents, names),
     )
 
 
@@ -106,22 +109,55 @@ def operation(node: Any) -> str:
     return re.sub(r"(Fused)?Backward\d*(_\w+)?$", "", name)
 
 
-def _leaves(root: Any) -> tuple[dict[int, torch.Tensor], bool]:
-    """Leaf tensors below a node by identity, and whether all nodes were visited."""
+def _leaves(root: Any) -> tuple[dict[int, torch.Tensor], dict[Any, Any], bool]:
+    """Leaf tensors below a node by identity, who uses each node, if all were seen."""
     found: dict[int, torch.Tensor] = {}
-    seen, waiting = {root}, deque([root])
+    parents: dict[Any, Any] = {root: None}
+    waiting = deque([root])
     while waiting:
-        if len(seen) > MOST_NODES:
-            return found, False
+        if len(parents) > MOST_NODES:
+            return found, parents, False
         node = waiting.popleft()
         variable = getattr(node, "variable", None)
         if isinstance(variable, torch.Tensor):
             found[id(variable)] = variable
         for child, _ in node.next_functions:
+            if child is not None and child not in parents:
+                parents[child] = node
+                waiting.append(child)
+    return found, parents, not any(_opaque(node) for node in parents)
+
+
+def _before(
+    loose: list[nn.Parameter], parents: dict[Any, Any], names: Mapping[int, str]
+) -> tuple[str, ...]:
+    """Known parameters that come next before the loose ones in the graph."""
+    mine = {id(leaf) for leaf in loose}
+    ends = [n for n in parents if id(getattr(n, "variable", None)) in mine]
+    found: dict[str, None] = {}
+    for node in ends:
+        user = parents[node]
+        while user is not None and len(user.next_functions) < 2:
+            user = parents[user]  # a transposed or cast weight
+        name = _nearest(user, names) if user is not None else None
+        if name is not None:
+            found[name] = None
+    return tuple(found)
+
+
+def _nearest(node: Any, names: Mapping[int, str]) -> str | None:
+    """The first known parameter below a node."""
+    seen, waiting = {node}, deque([node])
+    while waiting:
+        one = waiting.popleft()
+        name = names.get(id(getattr(one, "variable", None)))
+        if name is not None:
+            return name
+        for child, _ in one.next_functions:
             if child is not None and child not in seen:
                 seen.add(child)
                 waiting.append(child)
-    return found, not any(_opaque(node) for node in seen)
+    return None
 
 
 def _opaque(node: Any) -> bool:

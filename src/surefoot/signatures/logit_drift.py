@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surefoot.signatures import network
 from surefoot.signatures.learning import learning
 from surefoot.signatures.statistics import level, since
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
@@ -39,7 +40,7 @@ def detect(
     return [
         Finding(
             signature="logit_drift",
-            layer="run",
+            layer=network.output_module(facts) or "run",
             onset=int(rows.steps[begin]),
             severity=severity,
             evidence=(Evidence("log_z_square, last readings", last, BOUND, SOURCE),),

@@ -128,6 +128,18 @@ def post_normalised(facts: Facts) -> bool:
     return len(ends) > 1 and all("Norm" in kind for kind in ends)
 
 
+def weights_before(facts: Facts, module: str) -> str:
+    """The last module with weights before a module, or the module itself."""
+    owners = {p.module for p in facts.parameters if p.size >= SMALLEST_WEIGHT}
+    found = module
+    for one in facts.modules:
+        if one.name == module:
+            break
+        if one.name in owners:
+            found = one.name
+    return found
+
+
 def unit(name: str) -> str:
     """The module that a layer name of the activation quantities belongs to."""
     return name.removesuffix(" (input)")

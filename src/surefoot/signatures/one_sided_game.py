@@ -29,7 +29,7 @@ def detect(streams: Sequence[Stream]) -> list[Finding]:
         return []
     for (winner, low), (loser, high) in (known, known[::-1]):
         left, risen = _ratio(low), _ratio(high)
-        if left < WON and risen > LOST and _start(low) > 0:
+        if left < WON and risen > LOST and low[0] > 0:
             return [_finding(winner, loser, low, left, risen)]
     return []
 
@@ -42,13 +42,9 @@ def _loss(stream: Stream) -> Array:
     return values[np.isfinite(values)]
 
 
-def _start(values: Array) -> float:
-    return level(values[:5])
-
-
 def _ratio(values: Array) -> float:
-    """Last level over the first one."""
-    start = _start(values)
+    """Last level over the first value: a game may be over within a few steps."""
+    start = float(values[0])
     last = level(values[-2 * block_width(values.size) :])
     return last / start if start > 0 else 1.0
 
@@ -56,7 +52,7 @@ def _ratio(values: Array) -> float:
 def _finding(
     winner: Stream, loser: Stream, low: Array, left: float, risen: float
 ) -> Finding:
-    below = np.flatnonzero(low < WON * _start(low))
+    below = np.flatnonzero(low < WON * low[0])
     steps = winner.series["loss"].steps
     onset = int(steps[min(int(below[0]), len(steps) - 1)])
     name = f"loss of {winner.facts.stream}, share of its start that is left"

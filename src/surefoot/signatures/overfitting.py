@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surefoot.signatures.learning import chance
 from surefoot.signatures.metrics import held_out
 from surefoot.signatures.statistics import Array, level, noise, slope
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
@@ -16,6 +17,8 @@ RISE = 0.1
 STEADY = 4.0
 """t value of the slope after the best reading that makes a steady rise."""
 FELL = 0.8
+FITTED = 0.25
+"""Share of the training loss that is left where the network has learnt its data."""
 SOURCE = (
     "a tenth of what was won since the first loss, and 4 deviations of the noise "
     "(Prechelt 1998 stops on such a generalisation loss; benchmarks/zoo)"
@@ -48,13 +51,15 @@ def detect(
         for name in held_out(series["metric"], "loss")
         if (one := course(series["metric"], name, _first(series["loss"])))
     ]
-    risen = [one for one in courses if _risen(one)]
+    first = _first(series["loss"])
+    risen = [one for one in courses if _risen(one) or one.last > _guess(first, facts)]
     if not risen:
         return []
     worst = max(risen, key=lambda one: one.gap / max(one.won, one.error))
     if not _still_falls(series["loss"], worst.at):
         return []
-    bound = worst.best + max(RISE * worst.won, 4 * worst.error)
+    rise = worst.best + max(RISE * worst.won, 4 * worst.error)
+    bound = rise if _risen(worst) else first
     name = f"{worst.name}, last (best {worst.best:.4g} at step {worst.at})"
     return [
         Finding(
@@ -97,6 +102,12 @@ def course(metrics: Series, name: str, first: float) -> Generalisation | None:
     )
 
 
+def _guess(first: float, facts: Facts) -> float:
+    """Loss that a network has before it has seen anything."""
+    known = chance(facts)
+    return max(first, known) if np.isfinite(known) else first
+
+
 def _first(loss: Series) -> float:
     return level(loss.values[:3], -np.inf)
 
@@ -115,7 +126,8 @@ def _still_falls(loss: Series, since: int) -> bool:
     """Whether the training loss fell on after the held-out one was at its best."""
     values = loss.values[:, 0].astype(np.float64)
     near = (loss.steps >= since - 10) & (loss.steps <= since + 10)
-    return level(values[-20:]) < FELL * level(values[near], np.inf)
+    last = level(values[-20:])
+    return last < FELL * level(values[near], np.inf) or last < FITTED * values[0]
 
 
 SIGNATURE = Signature(

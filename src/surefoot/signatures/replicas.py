@@ -65,7 +65,7 @@ def _apart(one: Stream, other: Stream, a: Series, b: Series) -> list[Finding]:
     return [
         Finding(
             signature="replicas",
-            layer=named[0],
+            layer=_bare(layers)[layers.index(named[0])],
             onset=int(steps[max(0, place - 1)]) + 1,
             severity="critical",
             evidence=(Evidence(name, observed, APART, SOURCE),),

@@ -116,14 +116,17 @@ def _loose(event: Event, facts: Facts) -> list[Finding]:
         return []
     sizes = ", ".join("x".join(str(n) for n in shape) for shape in shapes[:6])
     name = f"parameters of shape {sizes} that the loss reaches"
+    behind: Any = event.body.get("after", ())
+    before = str(behind[0]) if isinstance(behind, list | tuple) and behind else ""
+    layer = network.owner(facts, before) if before else "run"
     return [
         Finding(
             signature="wiring",
-            layer="run",
+            layer=layer,
             onset=event.step,
             severity="warning",
             evidence=(Evidence(name, float(len(shapes)), 0.0, SOURCE_LOOSE),),
-            layers=("run",),
+            layers=(layer,),
             stream=facts.stream,
             detail={"kind": "loose", "shapes": sizes},
         )
