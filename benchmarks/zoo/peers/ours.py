@@ -1,7 +1,7 @@
 """Surefoot itself, counted like any other: what it says while a run goes on, and after.
 
-While it goes on: what the lookout would say of the record as it was every ten steps.
-After it: all findings above "info" and all diagnoses of the whole record.
+The record is diagnosed as it was every ten steps, and whole. Every finding above "info"
+and every diagnosis counts, also one that is taken back later: so it is for the others.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = {
 for itself."""
 
 LOOK = 10
-"""Steps between two looks at the record; the lookout looks every three seconds."""
+"""Steps between two looks at the record."""
 
 
 class Surefoot(Watcher):
@@ -78,24 +78,17 @@ class Surefoot(Watcher):
         assert self.watching.run is not None
         with RecordReader(self.watching.run.path) as reader:
             whole = streams(reader)
-        for step in range(0, self.steps - 1, LOOK):
+        for step in (*range(0, self.steps - 1, LOOK), self.steps - 1):
             self._look(step, {name: until(one, step) for name, one in whole.items()})
-        findings, diagnoses = judge(whole)
-        for diagnosis in diagnoses:
-            self.say(self.steps - 1, diagnosis.cause, _layer(diagnosis.layer))
-        for finding in findings:
-            if finding.severity != "info":
-                self.say(self.steps - 1, finding.signature, _layer(finding.layer))
 
     def _look(self, step: int, record: Mapping[str, Stream]) -> None:
-        """Say what the lookout would say: what is confirmed, or has done damage."""
-        for rank, diagnosis in enumerate(judge(record)[1]):
-            levels = {one.severity for one in diagnosis.findings}
-            if diagnosis.confirmed or (rank == 0 and "critical" in levels):
-                self.say(step, diagnosis.cause, _layer(diagnosis.layer))
-                for finding in diagnosis.findings:
-                    if finding.severity != "info":
-                        self.say(step, finding.signature, _layer(finding.layer))
+        """Say what `surefoot diagnose` would say of the record as it was then."""
+        findings, diagnoses = judge(record)
+        for diagnosis in diagnoses:
+            self.say(step, diagnosis.cause, _layer(diagnosis.layer))
+        for finding in findings:
+            if finding.severity != "info":
+                self.say(step, finding.signature, _layer(finding.layer))
 
 
 def until(stream: Stream, step: int) -> Stream:
