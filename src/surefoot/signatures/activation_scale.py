@@ -14,6 +14,8 @@ from surefoot.signatures.statistics import Array
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 BOUND = 100.0
+BOUND_LATE = 30.0
+"""Where the run started late, too: late starters that are sound stay below 18."""
 PATIENCE = 30
 LATE = 0.05
 """Steps, and share of the run, at a guess from which it has started late."""
@@ -34,15 +36,14 @@ def detect(
     if early.size < 3:
         return []
     direction, factor = _trend(early)
-    if factor < BOUND:
-        return []
     course = learning(series, facts)
+    late = direction == "fades" and course.waited > max(PATIENCE, LATE * course.steps)
+    bound = BOUND_LATE if late else BOUND
+    if factor < bound:
+        return []
     # two signals: the signal grows, and the first loss shows it
     loud = direction == "grows" and course.high_start and facts.stream == "main"
-    late = course.waited > max(PATIENCE, LATE * course.steps)
-    severity: Severity = (
-        "warning" if loud or (late and direction == "fades") else "info"
-    )
+    severity: Severity = "warning" if loud or late else "info"
     place = _place(early, direction)
     if layers[place] == "input":
         place += 1
@@ -54,7 +55,7 @@ def detect(
             layer=layers[place],
             onset=int(spread.steps[0]),
             severity="critical" if course.trouble else severity,
-            evidence=(Evidence(name, factor, BOUND, SOURCE),),
+            evidence=(Evidence(name, factor, bound, SOURCE),),
             layers=layers,
             stream=facts.stream,
             detail={"kind": direction, "factor": factor},

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from surefoot.signatures.statistics import level
+import numpy as np
+
+from surefoot.signatures.statistics import level, median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 BOUND = 0.5
+NOISY = 0.4
+"""Gap to the running statistics from which few rows show in pictures, too."""
+READINGS = 5
 LOUD = 0.8
 """Three rows or four are too few for an alarm, nine for a remark."""
 SOURCE = (
@@ -33,12 +38,13 @@ def detect(
         return []
     flat = [m.name for m in norms if m.kind == "BatchNorm1d"]
     layer = (flat or [norms[0].name])[0]
+    loud = error > LOUD and (bool(flat) or _gap(series) > NOISY)
     return [
         Finding(
             signature="few_values",
             layer=layer,
             onset=int(series["batch_size"].steps[0]),
-            severity="warning" if flat and error > LOUD else "info",
+            severity="warning" if loud else "info",
             evidence=(
                 Evidence(
                     f"error of a variance from {rows:.0f} rows", error, BOUND, SOURCE
@@ -50,9 +56,19 @@ def detect(
     ]
 
 
+def _gap(series: Mapping[str, Series]) -> float:
+    """Largest norm_gap over layers, median over the second half of the readings."""
+    rows = series.get("norm_gap")
+    if rows is None or rows.steps.size < READINGS:
+        return 0.0
+    late = median_over_time(rows.values[rows.steps.size // 2 :].astype(np.float64))
+    return float(np.nan_to_num(late).max(initial=0.0))
+
+
 SIGNATURE = Signature(
     name="few_values",
     about="Batch normalisation takes its statistics from one or two rows.",
     needs=("batch_size",),
     detect=detect,
+    uses=("norm_gap",),
 )

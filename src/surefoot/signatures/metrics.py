@@ -9,10 +9,8 @@ from surefoot.types import Series
 Kind = Literal["loss", "accuracy"]
 
 HELD_OUT = ("held", "val", "test", "eval", "dev")
-WORDS: dict[Kind, tuple[str, ...]] = {
-    "loss": ("loss", "nll", "perplexity", "error", "mse", "cross_entropy"),
-    "accuracy": ("acc", "top1", "top_1"),
-}
+LOSSES = ("loss", "nll", "perplexity", "error", "mse", "cross_entropy")
+ACCURACIES = ("acc", "top1", "top_1")
 
 
 def measures(name: str, kind: Kind) -> bool:
@@ -22,7 +20,8 @@ def measures(name: str, kind: Kind) -> bool:
     (True, False)
     """
     lower = name.lower()
-    return any(w in lower for w in HELD_OUT) and any(w in lower for w in WORDS[kind])
+    words = LOSSES if kind == "loss" else ACCURACIES
+    return any(w in lower for w in HELD_OUT) and any(w in lower for w in words)
 
 
 def held_out(metrics: Series | None, kind: Kind) -> tuple[str, ...]:

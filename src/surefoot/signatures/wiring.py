@@ -22,10 +22,10 @@ SOURCE_LOOSE = (
     "autograd graph of the first loss against the parameters of all optimizers"
 )
 
-TWICE = {
-    ("LogSoftmax", "Softmax"): "softmax",
-    ("BinaryCrossEntropyWithLogits", "Sigmoid"): "sigmoid",
-}
+TWICE = (
+    ("LogSoftmax", "Softmax"),
+    ("BinaryCrossEntropyWithLogits", "Sigmoid"),
+)
 """The loss applies the second operation again; a log of probabilities is no fault,
 since the softmax of log-probabilities gives them back."""
 
