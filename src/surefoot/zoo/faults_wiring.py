@@ -57,9 +57,10 @@ def _raw(model: nn.Module, batch: Any) -> torch.Tensor:
 
 
 def unheld_layer(task: Task, rng: Rng, strength: int) -> Truth:
-    """No optimizer holds a layer, or two or three of them."""
+    """No optimizer holds a layer, or two or three of them; half of them at most."""
     names = [one for one in weighted(task.model) if "inner" not in one]
-    picked = [str(one) for one in rng.permutation(names)[:strength]]
+    count = min(strength, max(1, len(names) // 2))
+    picked = [str(one) for one in rng.permutation(names)[:count]]
     layers = tuple(one for name in picked for one in parameters_of(task.model, name))
     out = {id(p) for name in picked for p in module(task.model, name).parameters()}
     group = task.optimizer.param_groups[0]

@@ -18,7 +18,7 @@ import numpy as np
 from surefoot.zoo.catalogue import fault_named
 from surefoot.zoo.harm import Harm, harm
 from surefoot.zoo.judging import Judgement, judge
-from surefoot.zoo.recording import Label, label_of, processes
+from surefoot.zoo.recording import Label, label_of, processes, record_path
 from surefoot.zoo.scenario import Scenario
 
 SPREAD: Mapping[str, float] = {
@@ -119,8 +119,12 @@ class Score:
 
 
 def rows(chosen: Sequence[Scenario], folder: Path, *, jobs: int = 2) -> list[Row]:
-    """Judge all runs that have a label; harm is measured against their twins."""
-    labels = {one: found for one in chosen if (found := label_of(folder, one))}
+    """Judge all runs with a label and a record; harm is measured against their twins."""
+    labels = {
+        one: found
+        for one in chosen
+        if record_path(folder, one).exists() and (found := label_of(folder, one))
+    }
     with processes(jobs) as pool:
         said = pool.map(partial(judge, folder=folder), labels.values(), chunksize=8)
         judged = dict(zip(labels, said, strict=True))
