@@ -381,6 +381,16 @@ def evaluated_and_left(made: Draft) -> None:
     )
 
 
+def judged_in_training(made: Draft) -> None:
+    modules = (*made.facts.modules[:2], Module("norm", "BatchNorm1d"))
+    made.facts = replace(made.facts, modules=(*modules, *made.facts.modules[2:]))
+    made.values["activation_std"] = np.insert(
+        made.values["activation_std"], 2, 1.0, axis=1
+    )
+    body = {"training": True, "metrics": ["val_loss", "val_accuracy"]}
+    made.events = (Event(30, "evaluated", body),)
+
+
 def constant_weights(made: Draft) -> None:
     made.values["unit_spread"] = np.full((1, 5), 1.0)
     made.values["unit_spread"][0, 2] = 0.0
@@ -592,6 +602,14 @@ FAULTS = (
         "norm",
         120,
         "model in evaluation mode",
+    ),
+    (
+        judged_in_training,
+        facts_of(),
+        ("evaluated",),
+        "norm",
+        30,
+        "train and evaluation differ",
     ),
     (
         constant_weights,

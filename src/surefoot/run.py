@@ -155,10 +155,11 @@ class Run:
         if self._writer is None or not metrics:
             return
         first = next(iter(self._recorders.values()), None)
-        step = np.asarray([first.step if first is not None else 0], dtype=np.int64)
+        step = np.asarray([first.step if first else 0], dtype=np.int64)
         row = np.asarray([[float(v) for v in metrics.values()]], dtype=np.float32)
-        stream = first.watched.name if first is not None else "main"
-        # One block a call: a hundred metrics cost little more than one.
+        stream = first.watched.name if first else "main"
+        for recorder in self._recorders.values():
+            recorder.tell_metrics(metrics)
         self._writer.append(Series("metric", tuple(metrics), step, row, stream))
 
     def event(self, event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 import loops
 import surefoot
+from surefoot.record.reader import RecordReader
 
 
 def nets() -> nn.ModuleDict:
@@ -136,3 +138,25 @@ def test_skipped_steps_of_any_optimizer(fused: bool, recorded: Any) -> None:
     assert skipped == (list(range(len(skipped))) if fused else [0] * len(skipped))
     assert updates == (12 if fused else 12 - len(skipped))
     assert reader.events("nonfinite") == []
+
+
+def test_the_mode_of_an_evaluation_is_told_once(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with surefoot.watch(model, optimizer, folder=tmp_path) as run:
+        for step in range(6):
+            loss = model(torch.randn(5, 4)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            run.step(loss)
+            model.train(step < 3)
+            with torch.no_grad():
+                model(torch.randn(5, 4))
+            model.train()
+            run.log(val_loss=1.0)
+        run.log(lr=0.1)
+    with RecordReader(run.path) as reader:
+        told = [event for event in reader.events() if event.kind == "evaluated"]
+    assert [(one.step, one.body["training"]) for one in told] == [(1, True), (4, False)]
+    assert told[0].body["metrics"] == ["val_loss"]

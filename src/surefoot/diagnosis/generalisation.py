@@ -14,8 +14,11 @@ def overfitting(case: Case) -> Account | None:
     found = case.alarm("overfitting")
     if found is None:
         return None
-    rivals = case.alarms("label_noise", "evaluation_mode", "norm_gap", "divergence")
-    return account(0.4 if rivals else 0.85, found, confirmed=True)
+    rivals = case.alarms(
+        "label_noise", "evaluation_mode", "norm_gap", "divergence", "class_imbalance"
+    )
+    shifted = case.sign("input_shift") is not None
+    return account(0.4 if rivals or shifted else 0.85, found, confirmed=True)
 
 
 def over_regularised(case: Case) -> Account | None:
@@ -30,7 +33,9 @@ def over_regularised(case: Case) -> Account | None:
 
 def statistics_differ(case: Case) -> Account | None:
     """Normalisation uses other statistics in evaluation than in training."""
-    found = case.alarm("norm_gap")
+    found, judged = case.alarm("norm_gap"), case.alarm("evaluated")
+    if judged is not None:
+        return account(0.95, judged, found, case.sign("overfitting"), confirmed=True)
     return None if found is None else account(0.85, found, case.sign("overfitting"))
 
 
@@ -68,7 +73,7 @@ CAUSES: tuple[Cause, ...] = (
         "batches. The network that is evaluated is another one than the one trained.",
         told_apart="Batch mean and running mean differ by more than the noise of a "
         "batch, to the end of the run.",
-        remedies=("recompute statistics", "other norm"),
+        remedies=("evaluation mode", "recompute statistics", "other norm"),
         weigh=statistics_differ,
     ),
     Cause(

@@ -35,6 +35,8 @@ class Calls:
         self.meter = meter
         self.shield = shield
         self.passes = 0
+        self._ungraded: bool | None = None
+        self._told: bool | None = None
         self.latest: deque[Call] = deque(maxlen=MOST_CALLS)
         self._inner = {root: unwrapped(root) for root in roots}
         self._handles = [
@@ -44,6 +46,8 @@ class Calls:
 
     def see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Remember one call."""
+        if not torch.is_grad_enabled():
+            self._ungraded = self._inner[module].training
         if not in_training_pass():
             return
         if kwargs or not all(isinstance(a, torch.Tensor) for a in args):
@@ -67,6 +71,17 @@ class Calls:
                 training=inner.training,
             )
         )
+
+    def evaluated(self, names: Iterable[str]) -> dict[str, Any] | None:
+        """The mode of the last call without gradients, told once for each change.
+
+        `names` are the metrics that were logged after it.
+        """
+        mode, self._ungraded = self._ungraded, None
+        if mode is None or mode == self._told:
+            return None
+        self._told = mode
+        return {"training": mode, "metrics": list(names)}
 
     def remove(self) -> None:
         """Take the hooks off and forget the calls."""

@@ -8,7 +8,7 @@ blocks: one host copy every few dozen steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from surefoot.probes.finite import FiniteCheck
 from surefoot.probes.instruments import Instruments
 from surefoot.probes.losses import Losses
 from surefoot.probes.meter import Meter
+from surefoot.probes.nograd import NoGrad
 from surefoot.probes.outputs import SCORED
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.ring import Ring
@@ -198,6 +199,13 @@ class Recorder:
         calls, modules = self._calls.latest, self.watched.modules
         self._finite.loss(self.step, calls, modules, value=loss, line=line)
 
+    def tell_metrics(self, names: Iterable[str]) -> None:
+        """Metrics were logged: note in which mode the models were last evaluated."""
+        body = self._calls.evaluated(names)
+        if body is not None:
+            event = Event(self.step, "evaluated", body, self.watched.name)
+            self._sink.event(event)
+
     def close(self) -> None:
         """Take all hooks off and hand over what is left."""
         for handle in self._handles:
@@ -210,14 +218,14 @@ class Recorder:
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Before the update: gradients are final, weights still the old ones."""
-        with self.meter, _NoGrad():
+        with self.meter, NoGrad():
             self._instruments.before(self._agenda.needs)
             if not _has_closure(args, kwargs):
                 self.shield.run("recorder", self._gradients)
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """After the update: compare with before, move on to the next step."""
-        with self.meter, _NoGrad():
+        with self.meter, NoGrad():
             if _has_closure(args, kwargs):
                 self.shield.run("recorder", self._gradients)
             self.shield.run("recorder", self._updates)
@@ -317,7 +325,7 @@ class Recorder:
             return
         heads = self._losses.wired.heads if self._losses.wired is not None else ()
         scored = any(operation in SCORED for head in heads for operation in head)
-        with _NoGrad():
+        with NoGrad():
             output = outlook.take(scored=scored)
             if output is not None:
                 moment = self._moment({"output": output}, output.step)
@@ -378,19 +386,6 @@ class Recorder:
 
     def _tell(self, kind: str, **body: Any) -> None:
         self._sink.event(Event(self.step, kind, body, self.watched.name))
-
-
-class _NoGrad:
-    """`torch.no_grad` without its layers of Python, which cost 30 µs a step."""
-
-    __slots__ = ("_was",)
-
-    def __enter__(self) -> None:
-        self._was = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)  # pyright: ignore[reportPrivateUsage]
-
-    def __exit__(self, *error: object) -> None:
-        torch._C._set_grad_enabled(self._was)  # pyright: ignore[reportPrivateUsage]
 
 
 def _has_closure(args: Any, kwargs: Any) -> bool:

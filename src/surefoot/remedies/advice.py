@@ -45,6 +45,12 @@ ALL: Mapping[str, Remedy] = {
         "dropout acts again, and running statistics move",
         "documentation of torch.nn.Module.train",
     ),
+    "evaluation mode": _advice(
+        "evaluate in evaluation mode",
+        "Call model.eval() before every evaluation, and model.train() after it.",
+        "the same score for an example whatever its neighbours",
+        "documentation of torch.nn.Module.eval",
+    ),
     "step it": _advice(
         "step the optimizer",
         "Call step() of this optimizer after backward, or give its parameters to one "

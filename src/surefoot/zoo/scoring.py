@@ -119,7 +119,7 @@ class Score:
 
 
 def rows(chosen: Sequence[Scenario], folder: Path, *, jobs: int = 2) -> list[Row]:
-    """Judge all runs with a label and a record; harm is measured against their twins."""
+    """Judge all runs that have a label and a record; harm is against their twins."""
     labels = {
         one: found
         for one in chosen
