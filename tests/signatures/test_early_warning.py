@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from surefoot.signatures.early_warning import lagged, moving_average, staleness
+from surefoot.signatures.early_warning import lagged
+from surefoot.signatures.memory import moving_average, staleness
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.95, 0.999])

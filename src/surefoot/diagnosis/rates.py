@@ -85,8 +85,10 @@ def stale_moment(case: Case) -> Account | None:
     if stale is None or case.ratio("input_ratio") > JUMPED:
         return None
     hurt = case.alarms("loss_spike", "divergence", "exploding_gradients")
-    # read every few steps: what is first seen after the jump may be its victim
-    before = all(stale.onset < f.onset for f in hurt)
+    # What is first seen with the jump of the loss, or after it, may be its victim.
+    before = all(stale.onset < one.onset for one in hurt)
+    if stale.detail.get("kind") == "outgrown":
+        return account(0.93 if before else 0.4, stale, *hurt)
     return account(0.7 if hurt and before else 0.4, stale, *hurt)
 
 

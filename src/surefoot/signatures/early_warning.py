@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surefoot.signatures.memory import second_beta, staleness
 from surefoot.signatures.statistics import Array, root_sum_square, trailing_top
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
@@ -70,49 +71,6 @@ def _grown(grads: Series, place: int, beta: float) -> tuple[str, ...]:
     factor = np.nan_to_num(staleness(rows, beta)[-1])
     order = np.argsort(-factor)
     return tuple(grads.layers[i] for i in order if factor[i] > BOUND)
-
-
-def second_beta(facts: Facts) -> float:
-    """β₂ of the optimizer; that of Adam where it has none."""
-    beta = facts.options.get("betas.1")
-    return float(beta) if isinstance(beta, int | float) else 0.999
-
-
-def staleness(norms: Array, beta: float) -> Array:
-    """Norms over the root of their moving average before each step, `[n, k]`.
-
-    The average is bias-corrected as Adam's is; 1 at the first step. What is not
-    finite counts as unchanged.
-    """
-    power = np.where(np.isfinite(norms), norms, 0.0) ** 2
-    average = moving_average(power, beta)
-    count = np.arange(1, len(power))
-    corrected = average[:-1] / (1 - beta**count)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        root = np.sqrt(power[1:] / corrected)
-    root = np.where(corrected > 0, root, 1.0)
-    return np.concatenate([np.ones((1, norms.shape[1])), root])
-
-
-def moving_average(values: Array, beta: float) -> Array:
-    """Exponential moving average from zero over the first axis, without a loop a step.
-
-    In blocks that are short enough for the weights of one block to stay in range.
-    """
-    if beta <= 0:
-        return values.copy()
-    width = max(1, min(len(values), 2000, int(200 / -np.log(beta))))
-    decay = beta ** np.arange(1, width + 1)
-    found = np.empty_like(values)
-    last = np.zeros(values.shape[1])
-    for first in range(0, len(values), width):
-        block = values[first : first + width]
-        own = decay[: len(block), None]
-        found[first : first + width] = own * (
-            last + (1 - beta) * np.cumsum(block / own, axis=0)
-        )
-        last = found[first + len(block) - 1]
-    return found
 
 
 def lead(series: Mapping[str, Series]) -> int:
