@@ -170,6 +170,9 @@ def _sound_events(events: Sequence[Event]) -> tuple[Event, ...]:
     known = {
         "wiring": Event(0, "wiring", {"heads": heads, "loose": []}),
         "mode": Event(0, "mode", {"training": True}),
+        "evaluated": Event(
+            30, "evaluated", {"training": False, "metrics": ["val_loss"]}
+        ),
     }
     return tuple(event for kind, event in known.items() if kind in kinds)
 

@@ -32,7 +32,7 @@ WORDS = {
     "warning": "**warning**: the run is being harmed",
     "info": "*information*: true and harmless; it counts for or against the causes",
 }
-OF_EVENTS = ("wiring", "evaluation_mode", "half_precision", "nonfinite")
+OF_EVENTS = ("wiring", "evaluation_mode", "evaluated", "half_precision", "nonfinite")
 """Symptoms that are read from events."""
 MOST_CAUSES = 6
 """Causes that a page lists; a symptom that half of all causes can have says little."""

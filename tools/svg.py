@@ -326,7 +326,7 @@ def _bound(bound: float, scale: Scale) -> str:
     )
 
 
-def _onset(step: int, across: Scale, foot: int = HIGH - BOTTOM) -> Iterator[str]:
+def _onset(step: int, across: Scale, foot: float = HIGH - BOTTOM) -> Iterator[str]:
     place = float(across.at(float(step)))
     yield (
         f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{TOP - 4}" y2="{foot}" '
@@ -379,7 +379,8 @@ def _bands(bands: Bands) -> Iterator[str]:
             )
             yield _text((a + b) / 2, y + 23, span.text, anchor="middle")
     if bands.onset is not None:
-        yield from _onset(bands.onset, across, TOP + 36)
+        foot = TOP + (len(bands.rows) - 1) * tall + 36
+        yield from _onset(bands.onset, across, foot)
 
 
 def _chain(chain: Chain) -> Iterator[str]:

@@ -80,6 +80,10 @@ def _of_game(name: str) -> Picture:
 
 def _first_need(signature: str) -> str:
     one = next(one for one in ALL if one.name == signature)
+    if not (one.needs or one.uses):
+        raise LookupError(
+            f"{signature!r} is read from events; expected a view of it in VIEWS"
+        )
     return (*one.needs, *one.uses)[0]
 
 
@@ -357,6 +361,22 @@ def _modes(stream: Stream, finding: Finding | None, title: str) -> Scene:
     return Bands(title, (("mode in passes with gradients", spans),), last, onset)
 
 
+def _judged(stream: Stream, finding: Finding | None, title: str) -> Scene:
+    """The mode of the model in training, and when held-out data were judged."""
+    event = next(one for one in stream.events if one.kind == "evaluated")
+    last = int(stream.series["loss"].steps[-1])
+    wrong = bool(event.body["training"])
+    judged = Span(
+        event.step, last, *(("train()", "bad"), ("eval()", "good"))[not wrong]
+    )
+    rows = (
+        ("mode in passes with gradients", (Span(0, last, "train()", "good"),)),
+        (f"mode when {event.body['metrics'][0]} was measured", (judged,)),
+    )
+    onset = finding.onset if finding else None
+    return Bands(title, rows, last, onset)
+
+
 def _losses(streams: tuple[Stream, ...], finding: Finding | None, title: str) -> Scene:
     """The losses of two adversaries."""
     first, second = streams
@@ -421,6 +441,7 @@ VIEWS: Mapping[str, View] = {
     "half_precision": lines("loss", gap="not finite"),
     "wiring": _chain,
     "evaluation_mode": _modes,
+    "evaluated": _judged,
     "loss_spike": lines("loss", log=True),
     "not_learning": lines("loss", bound=EVIDENCE),
     "exploding_gradients": lines("grad_norm", log=True),
