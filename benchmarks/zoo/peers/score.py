@@ -13,11 +13,10 @@ from benchmarks.zoo.peers.alarm import Peer, Watcher
 from benchmarks.zoo.peers.count import together
 from benchmarks.zoo.peers.run import Attempt
 
+EVERY = "all others together"
 STACKS = {
     "torchtest2 + torch-audit + sherlorch": ("torchtest2", "torch-audit", "sherlorch"),
-    "all others together": tuple(
-        peer.name for peer in catalogue.ALL if peer.name != "Surefoot"
-    ),
+    EVERY: tuple(peer.name for peer in catalogue.ALL if peer.name != "Surefoot"),
 }
 """The quietest stack that one can install today, and all of them at once."""
 
@@ -104,7 +103,7 @@ def stacks(attempts: Sequence[Attempt], harmful: Mapping[str, bool]) -> list[Row
             (),
         )
         for name, peers in STACKS.items()
-        if run.issuperset(peers) or name.startswith("all")
+        if run.issuperset(peers) or (name == EVERY and run.intersection(peers))
     ]
 
 
