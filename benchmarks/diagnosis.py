@@ -107,7 +107,7 @@ def _spoil(series: Series, steps: int) -> None:
 
 def _level(quantity: str) -> float:
     """A size that is usual for a quantity, so that nothing is found."""
-    usual = {"lr": 1e-3, "update_norm": 1e-3, "batch_size": 64.0}
+    usual = {"lr": 1e-3, "update_norm": 1e-3, "batch_size": 64.0, "norm_gap": 0.1}
     return 0.0 if quantity.endswith("_share") else usual.get(quantity, 1.0)
 
 
