@@ -50,6 +50,8 @@ def labels_changed(case: Case) -> Account | None:
     if not case.inputs_seen or case.sign("input_shift") is not None:
         return None
     own = data_changed(case)
+    if own is not None and any(one.detail.get("accuracy_held") for one in own.findings):
+        return None
     return None if own is None else account(own.confidence + 0.05, *own.findings)
 
 

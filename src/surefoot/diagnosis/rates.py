@@ -89,7 +89,7 @@ def stale_moment(case: Case) -> Account | None:
     before = all(stale.onset < one.onset for one in hurt)
     if stale.detail.get("kind") == "outgrown":
         # Gradients that had faded from the start outgrow their memory when they wake.
-        sure = 0.93 if case.alarm("vanishing_gradients") is None else 0.75
+        sure = 0.89 if case.alarm("vanishing_gradients") is None else 0.75
         return account(sure if before else 0.4, stale, *hurt)
     return account(0.7 if hurt and before else 0.4, stale, *hurt)
 

@@ -16,7 +16,12 @@ def frozen_layer(case: Case) -> Account | None:
         for kind in ("unheld", "unmoved", "detached")
         if (finding := case.alarm("frozen", kind)) is not None
     )
-    return account(0.9, *found, confirmed=True) if found else None
+    if found:
+        return account(0.9, *found, confirmed=True)
+    # A head on a resting body may be meant, but not where the run does badly.
+    resting = case.sign("frozen", "unheld")
+    hurt = case.alarms("label_noise", "not_learning", "overfitting", "divergence")
+    return account(0.88, resting, *hurt) if resting is not None and hurt else None
 
 
 def never_zeroed(case: Case) -> Account | None:

@@ -15,7 +15,8 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Si
 
 BOUND = 100.0
 BOUND_LATE = 30.0
-"""Where the run started late, too: late starters that are sound stay below 18."""
+"""Where the run started late, or its first loss was high: sound late starters stay
+below 18."""
 PATIENCE = 30
 LATE = 0.05
 """Steps, and share of the run, at a guess from which it has started late."""
@@ -38,12 +39,12 @@ def detect(
     direction, factor = _trend(early)
     course = learning(series, facts)
     late = direction == "fades" and course.waited > max(PATIENCE, LATE * course.steps)
-    bound = BOUND_LATE if late else BOUND
+    high = direction == "grows" and course.high_start and facts.stream == "main"
+    bound = BOUND_LATE if late or high else BOUND
     if factor < bound:
         return []
     # two signals: the signal grows, and the first loss shows it
-    loud = direction == "grows" and course.high_start and facts.stream == "main"
-    severity: Severity = "warning" if loud or late else "info"
+    severity: Severity = "warning" if high or late else "info"
     place = _place(early, direction)
     if layers[place] == "input":
         place += 1

@@ -19,6 +19,8 @@ is beyond the variation of batches and of smooth schedules."""
 SURE_JUMP = 10.0
 """Jump of the learning rate or of the input from which two signals agree: it, and the
 loss. No healthy run of ours has an input ten times its usual size."""
+HELD = 0.8
+"""Share of the accuracy that must be left."""
 REACH = 12
 """Steps before an onset in which its cause is looked for: one interval of the
 periodic readings, and two steps."""
@@ -31,6 +33,8 @@ def around(series: Mapping[str, Series], onset: int) -> dict[str, float | bool]:
     the largest input of the last steps over the level before, `grad_ratio` that of the
     gradient at the onset, and `restart` says
     that the learning rate rose to a height that the run had stood before.
+    `accuracy_held` says that the network is right as often as before, where that is
+    known: then the loss is another one, and not the labels.
     """
     lr_ratio = _abrupt(series.get("lr"), onset)
     return {
@@ -38,6 +42,7 @@ def around(series: Mapping[str, Series], onset: int) -> dict[str, float | bool]:
         "input_ratio": _jump(series.get("input_absmax"), onset, _largest),
         "grad_ratio": _jump(series.get("grad_norm"), onset, root_sum_square),
         "restart": lr_ratio > 1.5 and _stood_before(series["lr"], onset),
+        "accuracy_held": _accuracy_held(series.get("accuracy"), onset),
     }
 
 
@@ -71,6 +76,16 @@ def _abrupt(rates: Series | None, onset: int) -> float:
     near = _largest(rates.values[max(0, first - 1) : last])
     near = near[np.isfinite(near) & (near > 0)]
     return float((near[1:] / near[:-1]).max(initial=1.0))
+
+
+def _accuracy_held(right: Series | None, onset: int) -> bool:
+    """Whether the training accuracy after an onset is that of before."""
+    if right is None:
+        return False
+    before, after = right.values[right.steps < onset], right.values[right.steps > onset]
+    if before.size == 0 or after.size == 0:
+        return False
+    return level(after[:3]) > HELD * level(before[-5:])
 
 
 def _stood_before(rates: Series, onset: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surefoot.signatures.context import around
 from surefoot.signatures.heads import is_agent
 from surefoot.signatures.learning import learning
 from surefoot.signatures.loss_spike import SHORTEST, spikes
@@ -23,6 +24,8 @@ WIDTH = 10
 BEFORE = 5
 AFTER = 2
 MOST_BLOCKS = 400
+KICK = 4.0
+"""Jump of the gradient at the same step that shows that it matters."""
 NEAR = 5
 """Steps between the jump of the inputs and that of the loss."""
 """Blocks of ten steps that are compared: fifty steps before, twenty after."""
@@ -64,7 +67,8 @@ def detect(
     name = f"jump of {one.quantity} at step {onset} (usual input_std {usual:.3g})"
     course = learning(series, facts)
     hurt = course.trouble and course.onset >= onset - 5 * WIDTH
-    hurt = (hurt or _loss_jumped(series, onset)) and not is_agent(events)
+    kicked = around(series, onset)["grad_ratio"] > KICK
+    hurt = (hurt or kicked or _loss_jumped(series, onset)) and not is_agent(events)
     severity: Severity = "warning" if hurt else "info"
     return [
         Finding(

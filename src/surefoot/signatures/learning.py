@@ -65,8 +65,8 @@ class Learning:
     the final steps, `error` the uncertainty of such a level. `chance` is the loss
     of a guess, NaN where it is unknown, `waited` the number of steps that the loss
     stayed at the start, or at a guess, before it fell, `overshoot` the rise over the
-    first loss in the first steps, as a share of its size. `onset` is the step at which
-    the state began.
+    first loss in the first steps, as a share of its size. `first` is the very first
+    loss, `onset` the step at which the state began.
     """
 
     state: State
@@ -79,6 +79,7 @@ class Learning:
     chance: float
     waited: int = 0
     overshoot: float = 0.0
+    first: float = float("nan")
 
     @property
     def trouble(self) -> bool:
@@ -96,7 +97,7 @@ class Learning:
 
         Says nothing on its own: a regression may begin at any loss.
         """
-        return self.start > HIGH_START * self.chance
+        return max(self.start, self.first) > HIGH_START * self.chance
 
     @property
     def guessed_first(self) -> bool:
@@ -132,6 +133,7 @@ def learning(series: Mapping[str, Series], facts: Facts) -> Learning:
         onset=int(steps[0]),
         steps=int(values.size),
         start=level(values[:3]),
+        first=float(values[0]),
         best=float(levels.min()),
         last=level(values[-width:]),
         error=_error(values, levels, width),

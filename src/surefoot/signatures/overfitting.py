@@ -14,6 +14,11 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 FEWEST = 5
 RISE = 0.1
+WIDE = 0.22
+WORSE = 0.03
+LEARNT = 0.05
+"""Gap between both losses as a share of a guess, with a held-out loss a little worse
+than its best, and a training loss near zero: healthy small runs stay below 0.2."""
 STEADY = 4.0
 """t value of the slope after the best reading that makes a steady rise."""
 FELL = 0.8
@@ -49,10 +54,16 @@ def detect(
     courses = [
         one
         for name in held_out(series["metric"], "loss")
-        if (one := course(series["metric"], name, _first(series["loss"])))
+        if (one := course(series["metric"], name, _stake(series, facts)))
     ]
     first = _first(series["loss"])
-    risen = [one for one in courses if _risen(one) or one.last > _guess(first, facts)]
+    guess = _guess(first, facts)
+    left = level(series["loss"].values[-20:])
+    risen = [
+        one
+        for one in courses
+        if _risen(one) or one.last > guess or _wide(one, left, guess)
+    ]
     if not risen:
         return []
     worst = max(risen, key=lambda one: one.gap / max(one.won, one.error))
@@ -100,6 +111,20 @@ def course(metrics: Series, name: str, first: float) -> Generalisation | None:
         at=int(steps[place]),
         error=noise(values[place:] if values.size - place > 3 else values),
     )
+
+
+def _wide(one: Generalisation, left: float, guess: float) -> bool:
+    """Whether the data are learnt by heart, and the held-out loss stays far above."""
+    by_heart = left < LEARNT * guess
+    worse = one.last > (1 + WORSE) * one.best
+    return by_heart and worse and one.last - left > WIDE * guess
+
+
+def _stake(series: Mapping[str, Series], facts: Facts) -> float:
+    """What there is to win at least: half of a guess, of a network that knows much."""
+    known = chance(facts)
+    first = _first(series["loss"])
+    return max(first, 0.5 * known) if np.isfinite(known) else first
 
 
 def _guess(first: float, facts: Facts) -> float:

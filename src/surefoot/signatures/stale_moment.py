@@ -43,10 +43,11 @@ def detect(
 def _by_norms(series: Mapping[str, Series], facts: Facts) -> list[Finding]:
     """Gradients of several tensors outgrew their memory for steps on end.
 
-    Seen at every step and before the loss knows of it, so it is an alarm by itself.
+    Seen at every step and before the loss knows of it, so it is an alarm by itself;
+    not for adversaries, whose gradients come and go with each other's success.
     """
     grads = series.get("grad_norm")
-    if grads is None or "betas.1" not in facts.options:
+    if grads is None or "betas.1" not in facts.options or facts.stream != "main":
         return []
     layers = tuple(name for name in network.weights(facts) if name in grads.layers)
     if len(layers) < TENSORS or grads.steps.size < SHORTEST:
