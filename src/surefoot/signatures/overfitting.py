@@ -14,6 +14,7 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 FEWEST = 5
 RISE = 0.1
+READINGS = 3
 WIDE = 0.22
 WORSE = 0.03
 LEARNT = 0.05
@@ -32,7 +33,10 @@ SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class Generalisation:
-    """The course of a held-out loss: `gap` is its last level over its best."""
+    """The course of a held-out loss: `gap` is its last level over its best.
+
+    `after` counts the readings since the best one.
+    """
 
     name: str
     best: float
@@ -40,6 +44,7 @@ class Generalisation:
     won: float
     at: int
     error: float
+    after: int
 
     @property
     def gap(self) -> float:
@@ -59,16 +64,17 @@ def detect(
     first = _first(series["loss"])
     guess = _guess(first, facts)
     left = level(series["loss"].values[-20:])
+    # Against a guess only where the loss began as one, as a cross-entropy does.
+    learnt = 0 <= left < FITTED * guess and first > 0.5 * guess
     risen = [
         one
         for one in courses
-        if _risen(one) or one.last > guess or _wide(one, left, guess)
+        if (_risen(one) and _still_falls(series["loss"], one.at))
+        or (learnt and (one.last > guess or _wide(one, left, guess)))
     ]
     if not risen:
         return []
     worst = max(risen, key=lambda one: one.gap / max(one.won, one.error))
-    if not _still_falls(series["loss"], worst.at):
-        return []
     rise = worst.best + max(RISE * worst.won, 4 * worst.error)
     bound = rise if _risen(worst) else first
     name = f"{worst.name}, last (best {worst.best:.4g} at step {worst.at})"
@@ -109,6 +115,7 @@ def course(metrics: Series, name: str, first: float) -> Generalisation | None:
         last=level(values[-3:]),
         won=max(0.0, max(float(values[0]), first) - best),
         at=int(steps[place]),
+        after=values.size - 1 - place,
         error=noise(values[place:] if values.size - place > 3 else values),
     )
 
@@ -116,7 +123,7 @@ def course(metrics: Series, name: str, first: float) -> Generalisation | None:
 def _wide(one: Generalisation, left: float, guess: float) -> bool:
     """Whether the data are learnt by heart, and the held-out loss stays far above."""
     by_heart = left < LEARNT * guess
-    worse = one.last > (1 + WORSE) * one.best
+    worse = one.last > (1 + WORSE) * one.best and one.after >= READINGS
     return by_heart and worse and one.last - left > WIDE * guess
 
 
@@ -151,8 +158,7 @@ def _still_falls(loss: Series, since: int) -> bool:
     """Whether the training loss fell on after the held-out one was at its best."""
     values = loss.values[:, 0].astype(np.float64)
     near = (loss.steps >= since - 10) & (loss.steps <= since + 10)
-    last = level(values[-20:])
-    return last < FELL * level(values[near], np.inf) or last < FITTED * values[0]
+    return level(values[-20:]) < FELL * level(values[near], np.inf)
 
 
 SIGNATURE = Signature(
