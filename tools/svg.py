@@ -11,13 +11,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-
-Array = npt.NDArray[np.float64]
-Tone = Literal["bad", "good", "other"]
+from tools.scenes import Array, Bands, Bars, Chain, Line, Plot, Scene, Tone
 
 INK = "#7a828e"
 TONES = {"bad": "#d55e00", "good": "#2f86c5", "other": "#9aa1ab"}
@@ -27,83 +24,6 @@ LEFT, TOP, RIGHT, BOTTOM = 58, 62, 12, 42
 BINS, FEW_BINS = 150, 60
 """Most places of a line: about two pixels each; fewer where there are many lines."""
 MANY_LINES = 3
-
-
-@dataclass(frozen=True)
-class Line:
-    """Values `y` over `x`, both of shape `[n]`; what is not finite is a gap."""
-
-    name: str
-    x: Array
-    y: Array
-    tone: Tone = "other"
-    large: bool = False
-    """Whether its points are drawn large: the accused one among several."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Lines over steps, or points over the layers that `places` names.
-
-    `bound` is drawn across, `onset` upright; `gap` says what a stretch without finite
-    values is.
-    """
-
-    title: str
-    x_name: str
-    y_name: str
-    lines: tuple[Line, ...]
-    bound: float | None = None
-    bound_name: str = "bound"
-    onset: int | None = None
-    places: tuple[str, ...] = ()
-    log: bool = False
-    gap: str = ""
-
-
-@dataclass(frozen=True)
-class Bars:
-    """For each of `groups` one bar a row: `(name, tone, values)`."""
-
-    title: str
-    x_name: str
-    y_name: str
-    groups: tuple[str, ...]
-    rows: tuple[tuple[str, Tone, tuple[float, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of steps with a word on it."""
-
-    first: float
-    last: float
-    text: str
-    tone: Tone
-
-
-@dataclass(frozen=True)
-class Bands:
-    """Rows of stretches over steps."""
-
-    title: str
-    rows: tuple[tuple[str, tuple[Span, ...]], ...]
-    steps: int
-    onset: int | None = None
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Boxes from the network (below) to the loss (above); `wrong` are marked."""
-
-    title: str
-    boxes: tuple[str, ...]
-    wrong: tuple[int, ...] = ()
-    aside: tuple[str, ...] = ()
-    """Boxes that hang on nothing."""
-
-
-Scene = Plot | Bars | Bands | Chain
 
 
 @dataclass(frozen=True)

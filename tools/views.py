@@ -11,18 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from tools import planted
-from tools.svg import (
-    Array,
-    Bands,
-    Bars,
-    Chain,
-    Line,
-    Plot,
-    Scene,
-    Span,
-    Tone,
-    side_by_side,
-)
+from tools.scenes import Array, Bands, Bars, Chain, Line, Plot, Scene, Span, Tone
+from tools.svg import side_by_side
 
 from surefoot.signatures import epsilon, network, update_ratio, wiring
 from surefoot.signatures.across import ALL as COMPARISONS
