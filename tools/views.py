@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from tools import planted
-from tools.scenes import Array, Bands, Bars, Chain, Line, Plot, Scene, Span, Tone
+from tools import planted, special_views
+from tools.scenes import Line, Plot, Scene, Tone
 from tools.svg import side_by_side
 
-from surefoot.signatures import epsilon, network, update_ratio, wiring
+from surefoot.signatures import network, update_ratio
 from surefoot.signatures.across import ALL as COMPARISONS
 from surefoot.signatures.detect import ALL
 from surefoot.signatures.streams import Stream
@@ -61,7 +61,7 @@ def picture(signature: str, record: str = "") -> Picture:
 
 def _of_game(name: str) -> Picture:
     shown = planted.game(name)
-    view = GAME_VIEWS[name]
+    view = special_views.GAME_VIEWS[name]
     told = _told(name, shown.finding, _spaced(name))
     left = view(shown.faulty, shown.finding, f"Planted: {_spaced(name)}")
     right = view(shown.healthy, None, "The same run without the fault")
@@ -282,156 +282,12 @@ def metrics(*names: tuple[str, str, str], log: bool = False) -> View:
     return view
 
 
-def _epsilon(stream: Stream, finding: Finding | None, title: str) -> Scene:
-    """The size of the gradient's elements against epsilon."""
-    grads = stream.series["grad_norm"]
-    size: Array = np.asarray(epsilon.element_size(grads, stream.facts))
-    tone: Tone = "bad" if finding else "good"
-    steps = grads.steps[: size.size].astype(np.float64)
-    own = stream.facts.options.get("eps", 1e-8)
-    return Plot(
-        title=title,
-        x_name="step",
-        y_name="RMS of the gradient's elements",
-        lines=(Line("gradient, median", steps, size, tone),),
-        bound=float(own),
-        bound_name="epsilon",
-        log=True,
-    )
-
-
-def _classes(stream: Stream, finding: Finding | None, title: str) -> Scene:
-    """How much of each class there is, and how much of it is recognised."""
-    share = np.nanmean(stream.series["target_share"].values, axis=0)
-    right = np.nanmean(stream.series["target_right"].values, axis=0)
-    tone: Tone = "bad" if finding else "good"
-    layers = stream.series["target_share"].layers
-    return Bars(
-        title=title,
-        x_name="class",
-        y_name="share",
-        groups=tuple(f"class {name}" for name in layers),
-        rows=(
-            ("of the examples", "other", tuple(map(float, share))),
-            ("of the class, recognised", tone, tuple(map(float, right / share))),
-        ),
-    )
-
-
-def _chain(stream: Stream, finding: Finding | None, title: str) -> Scene:
-    """The operations between the last weights and the loss."""
-    event = next(one for one in stream.events if one.kind == "wiring")
-    head = wiring.heads(event)[0]
-    detail = finding.detail if finding else {}
-    named = str(detail.get("operations", ""))
-    loose = str(detail.get("shapes", ""))
-    wrong = tuple(
-        place
-        for place, name in enumerate(head)
-        if finding and place and name in named.split(" <- ")
-    )
-    module = network.output_module(stream.facts)
-    boxes = (*head[:-1], f"{head[-1]} ({module})")
-    aside = tuple(one for one in loose.split(", ") if one)
-    return Chain(title, boxes, wrong, aside)
-
-
-def _modes(stream: Stream, finding: Finding | None, title: str) -> Scene:
-    """When the model was in training mode, and when in evaluation mode."""
-    modes = [one for one in stream.events if one.kind == "mode"]
-    last = int(stream.series["loss"].steps[-1])
-    ends = [*(one.step for one in modes[1:]), last]
-    spans = tuple(
-        Span(one.step, end, "train()", "good")
-        if one.body.get("training")
-        else Span(one.step, end, "eval()", "bad")
-        for one, end in zip(modes, ends, strict=True)
-    )
-    onset = finding.onset if finding else None
-    return Bands(title, (("mode in passes with gradients", spans),), last, onset)
-
-
-def _judged(stream: Stream, finding: Finding | None, title: str) -> Scene:
-    """The mode of the model in training, and when held-out data were judged."""
-    event = next(one for one in stream.events if one.kind == "evaluated")
-    last = int(stream.series["loss"].steps[-1])
-    wrong = bool(event.body["training"])
-    judged = Span(
-        event.step, last, *(("train()", "bad"), ("eval()", "good"))[not wrong]
-    )
-    rows = (
-        ("mode in passes with gradients", (Span(0, last, "train()", "good"),)),
-        (f"mode when {event.body['metrics'][0]} was measured", (judged,)),
-    )
-    onset = finding.onset if finding else None
-    return Bands(title, rows, last, onset)
-
-
-def _losses(streams: tuple[Stream, ...], finding: Finding | None, title: str) -> Scene:
-    """The losses of two adversaries."""
-    first, second = streams
-    loser = finding.stream if finding else ""
-    shown = [
-        Line(
-            one.facts.stream,
-            one.series["loss"].steps.astype(np.float64),
-            one.series["loss"].values[:, 0].astype(np.float64),
-            "bad" if one.facts.stream == loser else "good",
-        )
-        for one in (first, second)
-    ]
-    if not finding:
-        shown[1] = Line(shown[1].name, shown[1].x, shown[1].y, "other")
-    onset = finding.onset if finding else None
-    return Plot(title, "step", "loss", tuple(shown), onset=onset)
-
-
-def _updates(streams: tuple[Stream, ...], finding: Finding | None, title: str) -> Scene:
-    """The updates that each optimizer made."""
-    most = max(one.steps for one in streams)
-    rows = tuple(
-        (
-            f"optimizer of {one.facts.stream}" + ("" if one.steps else ": no update"),
-            (Span(0, one.steps, f"{one.steps} updates", "good"),) if one.steps else (),
-        )
-        for one in streams
-    )
-    return Bands(title, rows, most)
-
-
-def _copies(streams: tuple[Stream, ...], finding: Finding | None, title: str) -> Scene:
-    """The norm of one weight in each copy."""
-    layers = streams[0].series["weight_norm"].layers
-    layer = finding.layer if finding else layers[len(layers) // 3]
-    tones: tuple[Tone, Tone] = ("other", "bad" if finding else "good")
-    shown = [
-        Line(
-            f"{layer}, {one.facts.stream}",
-            one.series["weight_norm"].steps.astype(np.float64),
-            one.series["weight_norm"].of(layer).astype(np.float64),
-            tone,
-        )
-        for one, tone in zip(streams, tones, strict=True)
-    ]
-    onset = finding.onset if finding else None
-    return Plot(title, "step", "weight norm", tuple(shown), onset=onset)
-
-
-GameView = Callable[[tuple[Stream, ...], "Finding | None", str], Scene]
-
-GAME_VIEWS: Mapping[str, GameView] = {
-    "one_sided_game": _losses,
-    "never_stepped": _updates,
-    "replicas": _copies,
-}
-"""What is drawn of each comparison between streams."""
-
 VIEWS: Mapping[str, View] = {
     "nonfinite": lines("loss", gap="not finite"),
     "half_precision": lines("loss", gap="not finite"),
-    "wiring": _chain,
-    "evaluation_mode": _modes,
-    "evaluated": _judged,
+    "wiring": special_views.chain,
+    "evaluation_mode": special_views.modes,
+    "evaluated": special_views.judged,
     "loss_spike": lines("loss", log=True),
     "not_learning": lines("loss", bound=EVIDENCE),
     "exploding_gradients": lines("grad_norm", log=True),
@@ -455,7 +311,7 @@ VIEWS: Mapping[str, View] = {
     "early_warning": metrics(
         ("grad_norm", "0.weight", "gradient norm"), ("loss", "run", "loss"), log=True
     ),
-    "epsilon": _epsilon,
+    "epsilon": special_views.epsilon,
     "oscillation": lines("loss", last=60),
     "plateau": metrics(
         ("grad_norm", "0.weight", "gradient norm"), ("loss", "run", "loss"), log=True
@@ -468,7 +324,7 @@ VIEWS: Mapping[str, View] = {
         ("example_loss", "q50", "50th"),
         ("example_loss", "q75", "75th"),
     ),
-    "class_imbalance": _classes,
+    "class_imbalance": special_views.classes,
     "calibration": metrics(
         ("confidence", "run", "confidence"), ("accuracy", "run", "accuracy")
     ),
