@@ -14,14 +14,15 @@ from surefoot.signatures.statistics import Array, median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Signature
 
 BOUND = 5.0
+OUTGROWN = 6.0
 SOURCE = (
     "RMS of g²/v is 1 where v fits (Molybog et al. 2023, arXiv:2304.09871; Wortsman et "
     "al. 2023, arXiv:2304.13013); 5 from benchmarks/calibrate_signatures.py"
 )
 SOURCE_NORMS = (
     "norm over the root of its moving average with the optimizer's own β₂, in two "
-    "tensors for three steps on end: updates are too long by this factor. None of 300 "
-    "healthy runs passed 4.6 (benchmarks/zoo)"
+    "tensors for three steps on end: updates are too long by this factor. none of 290 "
+    "healthy runs on which it was chosen passed 4.6 (benchmarks/zoo)"
 )
 TENSORS = 2
 IN_A_ROW = 3
@@ -74,7 +75,7 @@ def _stretches(norms: Array, beta: float) -> list[tuple[int, int]]:
     clean = np.where(np.isfinite(norms[: count * BLOCK]), norms[: count * BLOCK], 0.0)
     power = np.square(clean).reshape(count, BLOCK, -1).mean(axis=1)
     ratio = staleness(np.sqrt(power), beta**BLOCK)
-    high = np.sort(ratio, axis=1)[:, -TENSORS] > BOUND / 2
+    high = np.sort(ratio, axis=1)[:, -TENSORS] > OUTGROWN / 2
     memory = int(min(MEMORY / max(1 - beta, 1e-6), CLOSELY / norms.shape[1]))
     places = [int(i) * BLOCK for i in np.flatnonzero(high)[:MOST_STRETCHES]]
     return [
@@ -86,7 +87,7 @@ def _outgrown(ratio: Array) -> int | None:
     """First row from which two tensors are stale for three steps on end."""
     if len(ratio) < IN_A_ROW:
         return None
-    second = np.sort(np.nan_to_num(ratio), axis=1)[:, -TENSORS] > BOUND
+    second = np.sort(np.nan_to_num(ratio), axis=1)[:, -TENSORS] > OUTGROWN
     run = np.logical_and.reduce(
         [second[k : len(second) - IN_A_ROW + 1 + k] for k in range(IN_A_ROW)]
     )
@@ -103,7 +104,7 @@ def _finding_by_norms(
 ) -> Finding:
     row = np.nan_to_num(ratio[place])
     order = np.argsort(-row)
-    named = tuple(layers[i] for i in order if row[i] > BOUND)
+    named = tuple(layers[i] for i in order if row[i] > OUTGROWN)
     onset = int(grads.steps[first + place])
     name = f"grad_norm of {named[0]} over its moving average, step {onset}"
     return Finding(
@@ -111,7 +112,7 @@ def _finding_by_norms(
         layer=named[0],
         onset=onset,
         severity="warning",
-        evidence=(Evidence(name, float(row.max()), BOUND, SOURCE_NORMS),),
+        evidence=(Evidence(name, float(row.max()), OUTGROWN, SOURCE_NORMS),),
         layers=named,
         stream=facts.stream,
         detail={"kind": "outgrown"},
