@@ -9,7 +9,7 @@ from surefoot.signatures.input_shift import jump
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("place", [60, 151, 300])
+@pytest.mark.parametrize("place", [60, 88, 151, 300])
 def test_a_shift_of_one_deviation_is_found(seed: int, place: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(place + 30) / np.sqrt(64)

@@ -61,7 +61,7 @@ def inputs_shifted(case: Case) -> Account | None:
     if shift is None:
         return None
     hurt = case.alarms(
-        "divergence", "loss_spike", "not_learning", "exploding_gradients"
+        "divergence", "loss_spike", "not_learning", "exploding_gradients", "overfitting"
     )
     near = [one for one in hurt if abs(one.onset - shift.onset) <= NEAR_STEPS]
     if not near and shift.severity == "info":

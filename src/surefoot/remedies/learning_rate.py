@@ -8,7 +8,7 @@ from surefoot.types import Change, Facts, Finding, Prescription
 
 TARGET_RATIO = 3e-3
 """Relative update per step that trained all our healthy networks: a little above the
-1e-3 of Karpathy (2015); benchmarks/calibrate_signatures.py."""
+1e-3 of Karpathy (2015); benchmarks/zoo."""
 
 SMALLEST, LARGEST = 1e-3, 1e3
 STEPS_OF_WARMUP = 100

@@ -26,7 +26,7 @@ NOISIER = 3.0
 SOURCE = (
     "the norm of a sum over all steps changes by less than 0.04 decades a step while "
     "the loss of the batches is noisy, and grows by 0.3 decades in ten steps; healthy "
-    "mini-batch runs change by 0.05 and more (benchmarks/calibrate_signatures.py)"
+    "mini-batch runs change by 0.05 and more (benchmarks/zoo)"
 )
 ALIGNED = 0.9
 GREW = 2.5

@@ -23,7 +23,7 @@ LATE = 0.05
 SOURCE = (
     "largest over smallest deviation along the first forward pass, the input "
     "included; a sound start keeps it near 1 (Glorot & Bengio 2010, He et al. 2015), "
-    "healthy runs below 20 (benchmarks/calibrate_signatures.py)"
+    "healthy runs below 20 (benchmarks/zoo)"
 )
 
 

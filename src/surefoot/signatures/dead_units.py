@@ -16,7 +16,7 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 BOUND = 0.9
 SOURCE = (
     "nine tenths of the units, in a run that does not learn: healthy ReLU networks "
-    "keep up to half dead (Lu et al. 2020; benchmarks/calibrate_signatures.py)"
+    "keep up to half dead (Lu et al. 2020; benchmarks/zoo)"
 )
 ALL_BUT = 0.98
 """Share that is enough where the loss no longer falls and may be low already."""

@@ -15,11 +15,11 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 SOURCE = (
     "half of the progress lost for good, or a loss above that of the untrained "
-    "network (benchmarks/calibrate_signatures.py)"
+    "network (benchmarks/zoo)"
 )
 FAR = 3.0
 """Times the first loss that the last one lies above it: no target of a learning
-agent moves as far within a run (benchmarks/calibrate_signatures.py)."""
+agent moves as far within a run (benchmarks/zoo)."""
 REPLACED = 0.5
 NEAR_STEPS = 15
 

@@ -138,9 +138,9 @@ def _error(values: Array, levels: Array, width: int) -> float:
 def _exact(
     values: Array, about: int, before: float, after: float, *, width: int
 ) -> int:
-    """The step of a jump that lies within a block of `about`."""
+    """The step of a jump that lies within a few blocks of `about`."""
     middle = 0.5 * (before + after)
-    first, last = max(0, about - width), min(values.size, about + 2 * width)
+    first, last = max(0, about - 3 * width), min(values.size, about + 2 * width)
     over = (values[first:last] > middle) == (after > before)
     # the place that leaves fewest steps on the wrong side
     wrong = np.concatenate([[0], np.cumsum(over)]) + np.concatenate(

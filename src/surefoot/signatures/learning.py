@@ -39,7 +39,7 @@ SIGNIFICANT = 4.0
 """Standard errors that count as a change: 1 in 30,000 by chance (Gaussian)."""
 
 LOST_SHARE = 0.5
-"""Share of the progress whose loss is damage: benchmarks/calibrate_signatures.py."""
+"""Share of the progress whose loss is damage: benchmarks/zoo."""
 
 CHANCE = 0.01
 """A loss no more than 1 % below that of a guess is that of a guess: a network that

@@ -24,20 +24,20 @@ SIGMAS = 6.0
 SOURCE = (
     "6 robust deviations of the last 50 steps (OLMo-core's rule with median and MAD), "
     "above all of them, and a quarter of the progress made so far "
-    "(benchmarks/calibrate_signatures.py)"
+    "(benchmarks/zoo)"
 )
 SHARE = 0.25
 COST = 10.0
 SOURCE_COST = (
     "steps in which all progress was lost; healthy runs with fast, benign spikes stay "
-    "below 10 (benchmarks/calibrate_signatures.py)"
+    "below 10 (benchmarks/zoo)"
 )
 RECOVERED_SHARE = 0.1
 GAP = 10
 REST = 20
 PATIENCE = 30
 """Steps after which a loss that is not back counts as lost: longer than any healthy
-run of ours took (benchmarks/calibrate_signatures.py)."""
+run of ours took (benchmarks/zoo)."""
 SHORTEST = 20
 
 

@@ -12,10 +12,10 @@ PATIENCE = 100
 LONG_PATIENCE = 400
 MOVED = 0.5
 """Steps to wait, and to wait if the weights cannot yet have moved by half their size:
-small steps need more of them (benchmarks/calibrate_signatures.py)."""
+small steps need more of them (benchmarks/zoo)."""
 SOURCE_CHANCE = (
     "ln C, the cross-entropy of a guess among the C outputs; healthy runs leave it "
-    "within 100 steps (benchmarks/calibrate_signatures.py)"
+    "within 100 steps (benchmarks/zoo)"
 )
 SOURCE_START = "level of the first steps, less 4 standard errors of the batch noise"
 

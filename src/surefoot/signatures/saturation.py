@@ -13,7 +13,7 @@ from surefoot.types import Event, Evidence, Facts, Finding, Series, Severity, Si
 BOUND = 0.5
 SOURCE = (
     "half of the outputs (Glorot & Bengio 2010 start networks in the linear range; "
-    "healthy ones begin below a fifth, benchmarks/calibrate_signatures.py)"
+    "healthy ones begin below a fifth, benchmarks/zoo)"
 )
 
 SYMMETRIC = ("Tanh", "Hardtanh", "Softsign")

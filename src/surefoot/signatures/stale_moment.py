@@ -17,7 +17,7 @@ BOUND = 5.0
 OUTGROWN = 6.0
 SOURCE = (
     "RMS of g²/v is 1 where v fits (Molybog et al. 2023, arXiv:2304.09871; Wortsman et "
-    "al. 2023, arXiv:2304.13013); 5 from benchmarks/calibrate_signatures.py"
+    "al. 2023, arXiv:2304.13013); 5 from benchmarks/zoo"
 )
 SOURCE_NORMS = (
     "norm over the root of its moving average with the optimizer's own β₂, in two "

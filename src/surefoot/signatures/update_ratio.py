@@ -16,7 +16,7 @@ REPLACED = 0.5
 SOURCE_HIGH = (
     "half of a layer replaced in one step, or a tenth of the median layer in several; "
     "healthy runs stay below 0.43 in their first step and below 0.1 from the third "
-    "reading on (benchmarks/calibrate_signatures.py); about 1e-3 is usual (Karpathy "
+    "reading on (benchmarks/zoo); about 1e-3 is usual (Karpathy "
     "2015; You et al. 2017)"
 )
 OVERSHOOT = 0.25
@@ -31,7 +31,7 @@ LOW_TRAVEL = 0.03
 SOURCE_LOW = (
     "sum of all update ratios: the weights cannot have moved by more than this share "
     "of their size since the start; healthy runs move by 0.1 and more "
-    "(benchmarks/calibrate_signatures.py)"
+    "(benchmarks/zoo)"
 )
 LOST_IN_ROUNDING = float(np.finfo(np.float32).eps)
 FEWEST_STEPS = 50

@@ -18,7 +18,7 @@ BOUND = 1e-3
 SOURCE = (
     "relative gradient against the layer where it is largest, in a run that does not "
     "learn: 1e-3 is the first/last ratio of AutoTrainer (Zhang et al. 2021); healthy "
-    "runs stay above 5e-3 (benchmarks/calibrate_signatures.py)"
+    "runs stay above 5e-3 (benchmarks/zoo)"
 )
 FEWEST = 3
 """Weight matrices that a profile needs."""
