@@ -262,6 +262,10 @@ class Diagnosis:
     stream: str = "main"
     phase: str = ""
     """When it began: "early", "middle" or "late" in the run so far; "" if unknown."""
+    told_apart: str = ""
+    """How the cause is told from those that look like it."""
+    page: str = ""
+    """Page and section of the documentation, such as "causes.md#bad-batch"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,8 @@ export interface Diagnosis {
   confidence: number;
   confirmed: boolean;
   stream: string;
+  /** How it is told from its look-alikes; older records' pages may lack it. */
+  told_apart?: string;
   findings: Finding[];
   prescriptions: Prescription[];
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from surefoot.diagnosis import origin
 from surefoot.diagnosis.case import Account, Case, Cause
-from surefoot.diagnosis.causes import ALL
+from surefoot.diagnosis.causes import ALL, page
 from surefoot.diagnosis.phase import in_order, phase_of
 from surefoot.remedies.prescribe import prescribe
 from surefoot.types import Diagnosis, Event, Facts, Finding
@@ -53,5 +53,7 @@ def _diagnosis(
         prescriptions=prescribe(in_order(cause.remedies, phase), own.findings, facts),
         confirmed=confirmed,
         phase=phase,
+        told_apart=cause.told_apart,
+        page=page(cause.name),
         stream=facts.stream,
     )

@@ -179,6 +179,11 @@ class _Page:
             self.write("What to do", "  ", tone="strong")
         for rank, prescription in enumerate(diagnosis.prescriptions, 1):
             self.prescription(prescription, rank)
+        if diagnosis.told_apart:
+            self.blank()
+            self.write(f"Told apart: {diagnosis.told_apart}", "  ", tone="soft")
+        if diagnosis.page:
+            self.write(f"Read on: docs/{diagnosis.page}", "  ", tone="soft")
 
     def others(self, diagnoses: Sequence[Diagnosis]) -> None:
         """Less likely causes: what, where, the first evidence, the first remedy."""

@@ -55,6 +55,7 @@ function Case({ diagnosis }: { diagnosis: Diagnosis }) {
         <div>
           <h2><Headline diagnosis={diagnosis} /></h2>
           <p class="about">{diagnosis.about}</p>
+          {diagnosis.told_apart ? <p class="about">Told apart: {diagnosis.told_apart}</p> : null}
           <Confidence diagnosis={diagnosis} severity={severity} />
         </div>
       </header>
