@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from surefoot.diagnosis import causes
 from surefoot.preflight.catalogue import RULES
 from surefoot.preflight.rule import Rule
+from surefoot.remedies import prescribe
 from surefoot.signatures import across, detect
+from surefoot.types import Facts
 
 WIDTH = 80
 
@@ -56,12 +58,19 @@ def _all() -> Mapping[str, str]:
             f"{cause.name}: a cause",
             ("What it is", cause.about),
             ("How it is told", cause.told_apart),
-            ("What helps", ", ".join(cause.remedies)),
+            ("What helps", _helps(cause.remedies)),
             ("Read on", f"docs/{causes.page(cause.name)}"),
         )
         both = [one for one in (found.get(_key(cause.name)), text) if one]
         found[_key(cause.name)] = "\n\n".join(both)
     return found
+
+
+def _helps(remedies: Sequence[str]) -> str:
+    """What the remedies of a cause say to a person, without a run to fit them to."""
+    nothing = Facts()
+    found = [prescribe.ALL[name]((), nothing) for name in remedies]
+    return " ".join(one.advice or f"{one.remedy}." for one in found)
 
 
 def _symptoms() -> Iterator[tuple[str, str, str]]:

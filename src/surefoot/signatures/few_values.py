@@ -11,7 +11,7 @@ from surefoot.signatures.statistics import level, median_over_time
 from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
 
 BOUND = 0.5
-NOISY = 0.4
+NOISY = 0.3
 """Gap to the running statistics from which few rows show in pictures, too."""
 READINGS = 5
 LOUD = 0.8
