@@ -76,7 +76,8 @@ def _helps(remedies: Sequence[str]) -> str:
 def _symptoms() -> Iterator[tuple[str, str, str]]:
     """Name, meaning, and what it is read from, of every symptom."""
     for one in detect.ALL:
-        yield one.name, one.about, ", ".join(one.needs) or "the events of the run"
+        read = ", ".join((*one.needs, *one.uses))
+        yield one.name, one.about, read or "the events of the run"
     for one in across.ALL:
         yield one.name, one.about, "all optimizers of the run side by side"
 
