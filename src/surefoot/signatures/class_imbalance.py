@@ -9,7 +9,7 @@ import numpy as np
 from surefoot.signatures.label_noise import batch_rows
 from surefoot.signatures.metrics import held_out
 from surefoot.signatures.statistics import Array, finite, level
-from surefoot.types import Event, Evidence, Facts, Finding, Series, Signature
+from surefoot.types import Event, Evidence, Facts, Finding, Floats, Series, Signature
 
 RARE = 0.2
 FEWEST = 5.0
@@ -42,7 +42,7 @@ def detect(
     )
     if steps.size < 6 or shares.layers != right.layers:
         return []
-    whole = np.nan_to_num(shares.values[at_shares].astype(np.float64))
+    whole = _shares(shares.values[at_shares])
     half = steps.size // SKIPPED
     share = whole.mean(axis=0)
     rare = (share > 0) & (share < RARE / share.size) | (
@@ -51,7 +51,7 @@ def detect(
     common = share >= 0.5 * share.max()
     rows = batch_rows(series)
     seen = whole[half:].sum(axis=0) * rows
-    known = np.nan_to_num(right.values[at_right][half:].astype(np.float64))
+    known = _shares(right.values[at_right][half:])
     hits = known.sum(axis=0) * rows
     if share.max() > ALL_BUT and _worse_on_others(series):
         what = f"largest share of a class ({shares.layers[int(share.argmax())]})"
@@ -67,6 +67,11 @@ def detect(
     what = f"recall of {', '.join(names[:5])} (common classes: {high:.2g})"
     evidence = Evidence(what, low, bound * high, SOURCE)
     return [_finding(evidence, int(steps[0]), share, facts)]
+
+
+def _shares(values: Floats) -> Array:
+    """Shares as numbers from 0 to 1, 0 where there is none."""
+    return np.clip(np.nan_to_num(values.astype(np.float64)), 0.0, 1.0)
 
 
 def _finding(evidence: Evidence, onset: int, share: Array, facts: Facts) -> Finding:

@@ -112,13 +112,13 @@ def _jump(values: Array, smallest: float, width: int) -> Shift | None:
         return None
     levels = block_levels(values, width)
     error = _error(values, levels, width)
+    bound = max(smallest, SIGMAS * error)
     best: Shift | None = None
-    for place in range(2, len(levels) - AFTER + 1):
+    for place in _places(levels, bound):
         before = level(levels[max(0, place - BEFORE) : place])
         after = level(levels[place:])
         near = level(levels[place : place + AFTER])
         size = after - before
-        bound = max(smallest, SIGMAS * error)
         abrupt = abs(near - before) > 0.75 * abs(size)
         if abs(size) <= bound or not abrupt:
             continue
@@ -126,6 +126,13 @@ def _jump(values: Array, smallest: float, width: int) -> Shift | None:
             exact = _exact(values, place * width, before, after, width=width)
             best = Shift(exact, size, bound)
     return best
+
+
+def _places(levels: Array, bound: float) -> list[int]:
+    """Blocks whose level differs from the one before, or the second before, at all."""
+    pair = 0.5 * (levels[2 : len(levels) - 1] + levels[3:])
+    change = np.fmax(abs(pair - levels[1:-2]), abs(pair - levels[:-3]))
+    return [int(i) + 2 for i in np.flatnonzero(change > 0.3 * bound)]
 
 
 def _error(values: Array, levels: Array, width: int) -> float:
