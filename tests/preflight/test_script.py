@@ -311,3 +311,17 @@ def test_the_command_runs_the_program(tmp_path: Path) -> None:
         [sys.executable, "-c", code, "check", str(path)], capture_output=True, text=True
     )
     assert done.returncode == FINDING, done.stderr
+
+
+def test_a_tape_leaves_no_hook_behind() -> None:
+    from torch.nn.modules import module as global_hooks
+
+    model = nn.Linear(2, 1)
+    with Tape():
+        model(torch.ones(1, 2))
+    held = [
+        name
+        for name, value in vars(global_hooks).items()
+        if name.startswith("_global_") and isinstance(value, dict) and value
+    ]
+    assert held == []

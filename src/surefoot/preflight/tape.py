@@ -96,6 +96,8 @@ class Tape(TorchFunctionMode):
         TorchFunctionMode.__exit__(self, *error)
         for handle in self._handles:
             handle.remove()
+            # torch 2.13 forgets this entry, and torch.compile takes it for a hook.
+            hooks._global_forward_hooks_with_kwargs.pop(handle.id, None)  # pyright: ignore[reportPrivateUsage]
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
