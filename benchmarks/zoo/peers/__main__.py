@@ -19,6 +19,7 @@ from benchmarks.peers import missing, unversioned
 from benchmarks.zoo.peers import catalogue, cost, kept, runs, score
 from benchmarks.zoo.peers.alarm import Peer
 from benchmarks.zoo.peers.run import Attempt
+from surefoot.zoo.scenario import Scenario
 
 COSTED = ("mlp-1", "conv-1", "gpt-1")
 """Healthy runs on which the cost of a step is measured."""
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer", default="*", help="tools by name, as a pattern")
     parser.add_argument("--folder", type=Path, help="what is kept, to go on from")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")
+    parser.add_argument("--every", type=int, default=1, help="each n-th run only")
     parser.add_argument("--json", type=Path, help="where all numbers are kept")
     chosen = parser.parse_args(arguments)
     start = time.monotonic()
@@ -39,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = chosen.folder or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
         harmful = kept.harmful(runs.faulty(), folder / "harm.json", chosen.jobs)
-        done = _attempts(here, folder / "attempts.jsonl", chosen.jobs)
+        some = (*runs.healthy()[:: chosen.every], *runs.faulty()[:: chosen.every])
+        # Run by run, so that what was broken off compares all tools on the same runs.
+        pairs = [(one, run) for run in some for one in here]
+        done = _attempts(pairs, folder / "attempts.jsonl", chosen.jobs)
     costs = {one.name: _costs(one) for one in here}
     rows = [score.row(one, done, harmful, costs[one.name]) for one in here]
     rows += score.stacks(done, harmful)
@@ -53,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen.json.write_text(body, encoding="utf-8")
 
 
-def _attempts(peers: Sequence[Peer], path: Path, jobs: int) -> list[Attempt]:
-    pairs = [(one, run) for one in peers for run in (*runs.healthy(), *runs.faulty())]
+def _attempts(
+    pairs: Sequence[tuple[Peer, Scenario]], path: Path, jobs: int
+) -> list[Attempt]:
     found: list[Attempt] = []
     for one in kept.made(pairs, path, jobs):
         found.append(one)
