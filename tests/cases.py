@@ -240,6 +240,7 @@ def short_run(made: Draft) -> None:
 
 
 def nan_in_module(made: Draft) -> None:
+    made.values["output_entropy"][12:] = np.nan
     made.values["loss"][120:] = np.nan
     made.values["grad_norm"][120:] = np.inf
     body = {

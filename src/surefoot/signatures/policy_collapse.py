@@ -31,9 +31,12 @@ def detect(
     values = rows.values[:, 0].astype(np.float64)
     if values.size < 2 * READINGS or level(values[:2]) < HIGH:
         return []
-    if level(values[-READINGS:]) > BOUND:
+    certain = level(values[-READINGS:], 1.0)  # what is not finite is not certain
+    if certain > BOUND:
         return []
     course = learning(series, facts)
+    if course.state == "broken":
+        return []  # scores that are not numbers have no entropy
     scored = course.state == "learning" or "accuracy" in series
     if scored and not is_agent(events):
         return []
@@ -48,7 +51,7 @@ def detect(
             evidence=(
                 Evidence(
                     "output_entropy, last readings",
-                    level(values[-READINGS:]),
+                    certain,
                     BOUND,
                     SOURCE,
                 ),
