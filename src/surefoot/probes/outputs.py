@@ -79,7 +79,7 @@ def _certainty(step: int, scores: torch.Tensor) -> list[Reading]:
     """Square of log Z, and entropy over ln C: means over rows."""
     log_z = scores.logsumexp(1)
     logs = scores - log_z[:, None]
-    entropy = -(logs.exp() * logs).nansum(1).mean() / math.log(scores.shape[1])
+    entropy = torch.special.entr(logs.exp()).sum(1).mean() / math.log(scores.shape[1])
     return [
         Reading(step, "log_z_square", RUN, log_z.square().mean().reshape(1)),
         Reading(step, "output_entropy", RUN, entropy.reshape(1)),
