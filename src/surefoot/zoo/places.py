@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def last(model: nn.Module) -> Any:
     return module(model, weighted(model)[-1])
 
 
-class Switched(nn.Module):
+class Switched(nn.Module, ABC):
     """Passes its input on until it is switched on."""
 
     def __init__(self) -> None:
@@ -96,9 +97,9 @@ class Switched(nn.Module):
         """The input, or what the fault makes of it."""
         return self.fault(x) if self.on else x
 
+    @abstractmethod
     def fault(self, x: torch.Tensor) -> torch.Tensor:
         """What happens once it is on."""
-        raise NotImplementedError(f"{type(self).__name__} came without a fault")
 
     def switch(self) -> None:
         """Turn it on."""
