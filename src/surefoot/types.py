@@ -102,6 +102,25 @@ class Series:
         return self.values[:, self.layers.index(layer)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """Numbers over axes at one step: a histogram, a spectrum, a surface.
+
+    `axes` maps names to coordinates (numbers or texts) in the order of the dimensions
+    of `values` (float32, shape the lengths of the axes). `about` holds JSON values.
+    Kinds: "grad_histogram" (axes "layer", "bin"), "spectrum" ("layer",
+    "eigenvalue"), "landscape" ("alpha", "beta"; `about["path"]`, if there is one,
+    lists the `[alpha, beta]` that the training went through).
+    """
+
+    step: int
+    kind: str
+    axes: Mapping[str, Sequence[float | str]]
+    values: Floats
+    stream: str = "main"
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
 # --- what is constant over a stream --------------------------------------------
 
 

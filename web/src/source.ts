@@ -4,7 +4,7 @@
 // source is one more function beside `inlined`.
 import type { PageData } from "./data";
 
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 export function inlined(document: Document): PageData {
   const element = document.getElementById("surefoot-data");

@@ -9,7 +9,7 @@ export function packed(rows: number[][]): string[] {
 
 export function heat(over: Partial<HeatPanel> = {}): HeatPanel {
   return {
-    kind: "heatmap", title: "Gradient norm", unit: "", log: true, x: [0, 10, 20], y: [0, 1],
+    kind: "heatmap", title: "Gradient norm", unit: "", log: true, x: [0, 10, 20], width: 10, y: [0, 1],
     range: [-3, 0], cells: packed([[0, 32500, 65000], [65533, 65534, MISSING]]), marks: [], ...over,
   };
 }
@@ -30,7 +30,7 @@ export function diagnosis(over: Partial<Diagnosis> = {}): Diagnosis {
 
 export function page(over: Partial<PageData> = {}): PageData {
   return {
-    format: 1,
+    format: 2, judged: { state: "final", steps: 300, text: "" },
     run: { name: "net", created: "", script: "", argv: [], status: "finished", error: "", steps: 300, versions: {} },
     looked_at: ["loss", "lr"], names: ["net.0.weight", "net.2.weight"], streams: [],
     diagnoses: [], verdicts: [], events: [], left_out: [], ...over,

@@ -42,6 +42,7 @@ function fromMap(panel: HeatPanel, names: string[], row: number): [LinePanel, Se
     unit: panel.unit,
     log: panel.log,
     x: panel.x,
+    width: panel.width,
     y: rows.map((at) => names[at] ?? ""),
     low: rows.map((at) => rowValues(grid, at)),
     high: null,
