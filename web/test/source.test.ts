@@ -17,6 +17,6 @@ describe("inlined data", () => {
   it("is read", () => expect(inlined(documentWith(JSON.stringify(page()))).run.name).toBe("net"));
   it("says when there is none", () => expect(() => inlined(documentWith(null))).toThrow(/holds no data/));
   it("says when it is of another format", () => {
-    expect(() => inlined(documentWith('{"format":9}'))).toThrow(/format 9, this page reads format 1/);
+    expect(() => inlined(documentWith('{"format":9}'))).toThrow(/format 9, this page reads format 2/);
   });
 });

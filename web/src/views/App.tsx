@@ -1,65 +1,9 @@
-// The whole page: one run's data in, its views out.
-import { useMemo, useState } from "preact/hooks";
+// The whole page: one run's data in, the view of it out.
 import type { PageData } from "../data";
 import { useTheme } from "../theme";
-import { EventList } from "./EventList";
-import { Masthead } from "./Masthead";
-import { RunFacts } from "./RunFacts";
-import { Tracks } from "./Tracks";
-import { Trials } from "./Trials";
-import { Verdict } from "./Verdict";
+import { RunPage } from "./RunPage";
 
 export function App({ data }: { data: PageData }) {
   const [theme, flip] = useTheme();
-  const first = data.diagnoses[0];
-  const [stream, choose] = useState(first?.stream ?? data.streams[0]?.name ?? "main");
-  const shown = data.streams.find((one) => one.name === stream) ?? data.streams[0];
-  const accusing = useMemo(
-    () => data.diagnoses.filter((diagnosis) => diagnosis.stream === shown?.name),
-    [data, shown],
-  );
-  return (
-    <>
-      <a class="skip" href="#linked">Skip to the charts</a>
-      <Masthead run={data.run} theme={theme} flip={flip} />
-      <main>
-        <Verdict data={data} />
-        {data.verdicts.length > 0 && <Trials verdicts={data.verdicts} />}
-        {shown && (
-          <section id="linked" aria-labelledby="linked-title">
-            <div class="heading">
-              <h2 id="linked-title">Where and when</h2>
-              {data.streams.length > 1 && (
-                <Streams names={data.streams.map((one) => one.name)} shown={shown.name} choose={choose} />
-              )}
-            </div>
-            <Tracks key={shown.name} data={data} stream={shown} accusing={accusing} theme={theme} />
-          </section>
-        )}
-        <EventList events={data.events} />
-        <RunFacts data={data} />
-      </main>
-      <footer>
-        Drawn by Surefoot from the record of {data.run.name}. This page holds all of its
-        data and asks nothing of any network.
-      </footer>
-    </>
-  );
-}
-
-interface StreamsProps {
-  names: string[];
-  shown: string;
-  choose: (name: string) => void;
-}
-
-function Streams({ names, shown, choose }: StreamsProps) {
-  return (
-    <label class="chooser">
-      Optimizer{" "}
-      <select value={shown} onChange={(event) => choose(event.currentTarget.value)}>
-        {names.map((name) => <option key={name} value={name}>{name}</option>)}
-      </select>
-    </label>
-  );
+  return <RunPage data={data} theme={theme} flip={flip} />;
 }
