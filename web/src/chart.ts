@@ -7,6 +7,12 @@ import type { Range } from "./link";
 import { AXIS_HEIGHT, drawSteps, FONT } from "./steps";
 import { faded, type Palette } from "./theme";
 
+/** A value with a name: a bound, an edge; drawn across the chart. */
+export interface Level {
+  value: number;
+  label: string;
+}
+
 export interface Drawing {
   panel: LinePanel;
   colours: Palette;
@@ -15,6 +21,9 @@ export interface Drawing {
   onset: number | null;
   /** Lines drawn faint, for context: their indexes in the panel. */
   faint: Set<number>;
+  levels: Level[];
+  /** Readings far apart: joined, and each one shown as a dot. */
+  sparse: boolean;
   onZoom: (range: Range) => void;
   onPoint: (step: number | null) => void;
 }
@@ -53,7 +62,8 @@ export function options(drawing: Drawing): uPlot.Options {
     },
     scales: {
       x: { time: false, range: () => drawing.range() },
-      y: panel.log ? { distr: 3 } : { range: padded },
+      y: panel.log ? { distr: 3, ...(drawing.levels.length ? { range: decades(drawing.levels) } : {}) }
+        : { range: (_, low, high) => padded(...including(drawing.levels, low, high)) },
     },
     axes: axes(drawing),
     series: [{}, ...series(drawing)],
@@ -67,21 +77,35 @@ export function options(drawing: Drawing): uPlot.Options {
   };
 }
 
-function padded(_: uPlot, low: number | null, high: number | null): uPlot.Range.MinMax {
+/** The range of the readings, widened so that the levels are seen too. */
+function including(levels: Level[], low: number | null, high: number | null): [number | null, number | null] {
+  const values = levels.map((level) => level.value);
+  if (!values.length || low === null || high === null) return [low, high];
+  return [Math.min(low, ...values), Math.max(high, ...values)];
+}
+
+function decades(levels: Level[]): uPlot.Scale.Range {
+  return (_, low, high) => {
+    const [from, to] = including(levels, low, high);
+    return uPlot.rangeLog(from ?? 0.1, to ?? 10, 10, false);
+  };
+}
+
+function padded(low: number | null, high: number | null): uPlot.Range.MinMax {
   if (low === null || high === null) return [0, 1];
   if (low === high) return low === 0 ? [0, 1] : [low - Math.abs(low) * 0.5, high + Math.abs(high) * 0.5];
   const air = (high - low) * 0.06;
   return [low >= 0 ? Math.max(low - air, 0) : low - air, high + air];
 }
 
-function series({ panel, colours, faint }: Drawing): uPlot.Series[] {
+function series({ panel, colours, faint, sparse }: Drawing): uPlot.Series[] {
   return panel.y.flatMap((label, line) => {
     const one: uPlot.Series = {
       label,
       stroke: colourOf(line, faint, colours),
       width: faint.has(line) ? 0.75 : panel.high ? 1.1 : 1.6,
-      points: { show: panel.x.length < 30 && !faint.has(line), size: 4 },
-      spanGaps: false,
+      points: { show: (sparse || panel.x.length < 30) && !faint.has(line), size: 4 },
+      spanGaps: sparse,
     };
     return panel.high ? [one, { ...one }] : [one];
   });
@@ -167,6 +191,12 @@ function drawMarks(plot: uPlot, drawing: Drawing): void {
       });
     }
   }
+  for (const level of drawing.levels) {
+    const y = plot.valToPos(level.value, "y", true);
+    if (y >= top && y <= top + height) {
+      drawLevel(context, y / ratio, { label: level.label, colours, left: left / ratio, right: (left + width) / ratio });
+    }
+  }
   for (const mark of panel.marks) {
     if (mark.step === null) continue;
     const x = plot.valToPos(mark.step, "x", true);
@@ -178,6 +208,35 @@ function drawMarks(plot: uPlot, drawing: Drawing): void {
       top: (top + height) / ratio,
     });
   }
+  context.restore();
+}
+
+interface Across {
+  label: string;
+  colours: Palette;
+  left: number;
+  right: number;
+}
+
+/** A broken line from side to side, its name above its left end. */
+function drawLevel(context: CanvasRenderingContext2D, y: number, level: Across): void {
+  context.save();
+  context.strokeStyle = level.colours.ink;
+  context.lineWidth = 1.2;
+  context.setLineDash([7, 4]);
+  context.beginPath();
+  context.moveTo(level.left, y);
+  context.lineTo(level.right, y);
+  context.stroke();
+  context.setLineDash([]);
+  context.font = `600 ${FONT}`;
+  context.textBaseline = "bottom";
+  context.textAlign = "left";
+  context.strokeStyle = level.colours.paper;
+  context.lineWidth = 3;
+  context.strokeText(level.label, level.left + 6, y - 2);
+  context.fillStyle = level.colours.ink;
+  context.fillText(level.label, level.left + 6, y - 2);
   context.restore();
 }
 

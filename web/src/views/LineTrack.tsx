@@ -1,7 +1,7 @@
 // One line chart of the strip: a panel in, a chart with its readings out.
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { columns, options } from "../chart";
+import { columns, type Level, options } from "../chart";
 import type { LinePanel } from "../data";
 import { AXIS_HEIGHT } from "../steps";
 import { palette } from "../theme";
@@ -17,13 +17,17 @@ interface Props {
   axis?: boolean;
   faint?: Set<number>;
   title?: preact.ComponentChildren;
+  levels?: Level[];
+  sparse?: boolean;
 }
 
 const NONE = new Set<number>();
+const NO_LEVELS: Level[] = [];
 
-export function LineTrack({ name, panel, shared, height, axis = false, faint = NONE, title }: Props) {
+export function LineTrack(props: Props) {
+  const { name, panel, shared, height, axis = false, faint = NONE, title, levels = NO_LEVELS, sparse = false } = props;
   const frame = useRef<HTMLDivElement>(null);
-  useChart(frame, { panel, shared, height: height + (axis ? AXIS_HEIGHT : 0), axis, faint });
+  useChart(frame, { panel, shared, height: height + (axis ? AXIS_HEIGHT : 0), axis, faint, levels, sparse });
   return (
     <div class="track line" data-view={name}>
       <div class="title">
@@ -43,11 +47,13 @@ interface Chart {
   height: number;
   axis: boolean;
   faint: Set<number>;
+  levels: Level[];
+  sparse: boolean;
 }
 
 /** Keeps a uPlot chart in step with the shared range, pointer and theme. */
 function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
-  const { panel, shared, height, axis, faint } = chart;
+  const { panel, shared, height, axis, faint, levels, sparse } = chart;
   const width = useWidth(frame);
   const plot = useRef<uPlot | null>(null);
   const now = useRef(shared);
@@ -59,7 +65,7 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
     let pointing = false; // a new chart reports "no pointer", which must not clear others'
     const drawn = new uPlot(
       options({
-        panel, faint, colours: palette(), onset: shared.onset,
+        panel, faint, levels, sparse, colours: palette(), onset: shared.onset,
         size: { width, height, axis: AXIS, showSteps: axis },
         range: () => now.current.range,
         onZoom: (range) => now.current.zoom(range),
@@ -81,7 +87,7 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
       following = false;
     });
     return () => { stop(); drawn.destroy(); };
-  }, [frame, panel, width, height, axis, faint, shared.theme, shared.pointer, shared.onset]);
+  }, [frame, panel, width, height, axis, faint, levels, sparse, shared.theme, shared.pointer, shared.onset]);
   useEffect(() => {
     plot.current?.setScale("x", { min: shared.range[0], max: shared.range[1] });
   }, [shared.range]);

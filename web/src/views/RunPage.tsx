@@ -1,6 +1,7 @@
 // The page of one run: its data in, its views out, in the order one reads them.
-import { useMemo, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import type { PageData } from "../data";
+import { Focus } from "../focus";
 import type { Theme } from "../theme";
 import { EventList } from "./EventList";
 import { Masthead } from "./Masthead";
@@ -16,6 +17,7 @@ interface Props {
 }
 
 export function RunPage({ data, theme, flip }: Props) {
+  const focus = useRef(new Focus()).current;
   const first = data.diagnoses[0];
   const [stream, choose] = useState(first?.stream ?? data.streams[0]?.name ?? "main");
   const shown = data.streams.find((one) => one.name === stream) ?? data.streams[0];
@@ -38,7 +40,7 @@ export function RunPage({ data, theme, flip }: Props) {
                 <Streams names={data.streams.map((one) => one.name)} shown={shown.name} choose={choose} />
               )}
             </div>
-            <Tracks key={shown.name} data={data} stream={shown} accusing={accusing} theme={theme} />
+            <Tracks key={shown.name} data={data} stream={shown} accusing={accusing} theme={theme} focus={focus} />
           </section>
         )}
         <EventList events={data.events} />

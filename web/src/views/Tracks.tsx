@@ -1,6 +1,7 @@
 // The linked charts of one stream: its panels in, one strip of tracks out.
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Diagnosis, HeatPanel, LinePanel, PageData, StreamData } from "../data";
+import { around, type Focus } from "../focus";
 import { rowFor, rowsOf } from "../layers";
 import { Pointer, type Range } from "../link";
 import type { Theme } from "../theme";
@@ -15,6 +16,7 @@ interface Props {
   stream: StreamData;
   accusing: Diagnosis[];
   theme: Theme;
+  focus: Focus;
 }
 
 /** What every track shares. */
@@ -27,7 +29,7 @@ export interface Shared {
   zoom: (range: Range) => void;
 }
 
-export function Tracks({ data, stream, accusing, theme }: Props) {
+export function Tracks({ data, stream, accusing, theme, focus }: Props) {
   const maps = useMemo(() => panelsOf<HeatPanel>(stream, "heatmap"), [stream]);
   const lines = useMemo(() => panelsOf<LinePanel>(stream, "line"), [stream]);
   const pointer = useRef(new Pointer()).current;
@@ -36,6 +38,10 @@ export function Tracks({ data, stream, accusing, theme }: Props) {
   const [quantity, choose] = useState(() => telling(maps, accusing, data.names));
   const [wanted, want] = useState<string | null>(accusing[0]?.layer ?? null);
   const onset = accusing[0]?.onset ?? null;
+  useEffect(() => focus.follow({
+    layer: want,
+    step: (step) => { zoom(around(step, whole)); pointer.move(step); },
+  }), [focus, pointer, whole]);
   const shared: Shared = { range, whole, pointer, theme, onset, zoom };
   const map = maps.find(([name]) => name === quantity) ?? maps[0];
   const names = useMemo(() => (map?.[1].y ?? []).map((at) => data.names[at] ?? ""), [map, data]);
