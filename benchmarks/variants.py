@@ -67,7 +67,7 @@ def surefoot(
 def surefoot_run(workload: Workload, folder: Path, clock: Clock) -> Watching:
     """Surefoot as `surefoot run` attaches it to a script that nobody changed."""
     from surefoot.attach import Attachment
-    from surefoot.run import open_run
+    from surefoot.watching import open_run
 
     torch.autograd.backward = clock.exempt(torch.autograd.backward)
     run = open_run(folder, "script", {})

@@ -28,6 +28,7 @@ ORDER = (
     "lookout",
     "preflight",
     "run",
+    "watching",
     "autopilot",
     "experiments",
     "zoo",

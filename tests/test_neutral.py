@@ -12,7 +12,8 @@ import loops
 import surefoot
 from surefoot.attach import Attachment
 from surefoot.record.reader import RecordReader
-from surefoot.run import Run, open_run
+from surefoot.run import Run
+from surefoot.watching import open_run
 
 
 def same(one: Any, other: Any) -> bool:

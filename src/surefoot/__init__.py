@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from surefoot.probes.recorder import Options
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
-    from surefoot.run import Run, SurefootWarning, watch
+    from surefoot.run import Run, SurefootWarning
+    from surefoot.watching import watch
 
 __version__ = "0.1.0"
 
@@ -30,7 +31,7 @@ _HOMES: Mapping[str, str] = {
     "SurefootWarning": "surefoot.run",
     "check": "surefoot.preflight.check",
     "examine": "surefoot.diagnosis.examine",
-    "watch": "surefoot.run",
+    "watch": "surefoot.watching",
 }
 
 __all__ = [

@@ -23,7 +23,8 @@ from surefoot.probes.shield import Shield
 from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import Watched, weights_of
 from surefoot.probes.trace import user_line
-from surefoot.run import Run, stream_named
+from surefoot.run import Run
+from surefoot.watching import stream_named
 
 Prepare = Callable[[Mapping[str, nn.Module], Sequence[torch.optim.Optimizer]], None]
 

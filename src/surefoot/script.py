@@ -28,8 +28,9 @@ from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text
-from surefoot.run import Run, ending, open_run, switched_off
+from surefoot.run import Run, ending
 from surefoot.types import Change
+from surefoot.watching import open_run, switched_off
 
 USAGE = 2
 

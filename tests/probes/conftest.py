@@ -9,7 +9,7 @@ import pytest
 import surefoot
 from surefoot.attach import Attachment
 from surefoot.record.reader import RecordReader
-from surefoot.run import open_run
+from surefoot.watching import open_run
 
 EVERY = surefoot.Options(every=1, budget=None)
 

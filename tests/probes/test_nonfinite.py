@@ -13,7 +13,7 @@ from torch.nn import functional
 import surefoot
 from surefoot.attach import Attachment
 from surefoot.record.reader import RecordReader
-from surefoot.run import open_run
+from surefoot.watching import open_run
 
 BROKEN_STEP = 12
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from surefoot.run import Run, watch
+from surefoot.run import Run
+from surefoot.watching import watch
 from surefoot.zoo.task import Losses, Observer, Scores, Task
 
 

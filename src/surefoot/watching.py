@@ -1,0 +1,156 @@
+"""Begin to watch: models and optimizers come in, a Run with its streams goes out.
+
+The record is opened here, and here it is decided whether there is one at all: on
+all ranks but the first, and when switched off by the environment, there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from surefoot.probes.recorder import Options
+from surefoot.probes.search import LossFunction
+from surefoot.probes.streams import Watched, check, streams
+from surefoot.record.schema import run_path
+from surefoot.record.writer import RecordWriter
+from surefoot.run import Run
+from surefoot.types import Diagnosis, Event
+
+OFF = ("0", "off", "false", "no")
+
+Models = nn.Module | Mapping[str, nn.Module]
+Optimizers = torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer]
+_log = logging.getLogger("surefoot")
+
+
+def switched_off() -> bool:
+    """Whether the environment variable SUREFOOT says so (off, 0, false, no)."""
+    return os.environ.get("SUREFOOT", "").strip().lower() in OFF
+
+
+def spare_rank() -> int:
+    """This process's rank in a distributed run, 0 if there is none."""
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if ready else 0
+
+
+def open_run(folder: str | Path, name: str, about: Mapping[str, Any]) -> Run:
+    """A run with a fresh record and no streams yet.
+
+    On all ranks but the first of a distributed run, and when switched off by the
+    environment, nothing is recorded.
+
+    Raises:
+        RecordError: the folder cannot be made or written.
+    """
+    if switched_off() or spare_rank():
+        return Run(None)
+    now = datetime.now(UTC)
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    meta = {"created": now.isoformat(), "versions": versions, **about}
+    run = Run(RecordWriter(run_path(Path(folder).absolute(), name, now), meta))
+    run.event(Event(0, "start", {"versions": versions, **about}))
+    return run
+
+
+def watch(
+    model: Models,
+    optimizer: Optimizers | Sequence[torch.optim.Optimizer],
+    *,
+    loss_fn: LossFunction | None = None,
+    folder: str | Path = "surefoot-runs",
+    name: str = "",
+    options: Options | None = None,
+) -> Run:
+    """Watch a model while its optimizer trains it.
+
+    Args:
+        model: the module that is trained, or several by name.
+        optimizer: its optimizer, or several by name; each becomes a stream.
+        loss_fn: `loss_fn(model, batch)` gives the loss of a batch. With it and the
+            batch told in `run.step`, the origin of a NaN is found in the loss too.
+        folder: where the record is written; made if absent.
+        name: name of the run; the model's class if empty.
+        options: how densely to record.
+
+    Returns:
+        The run: call `run.step(loss)` after each update, `run.close()` at the end.
+
+    Raises:
+        ValueError: a model without parameters, or an optimizer that holds none of
+            the model's.
+        RecordError: the folder cannot be made or written.
+
+    >>> import tempfile, torch, surefoot
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with surefoot.watch(model, optimizer, folder=tempfile.mkdtemp()) as run:
+    ...     for _ in range(5):
+    ...         loss = model(torch.ones(2, 3)).square().mean()
+    ...         optimizer.zero_grad(); loss.backward(); optimizer.step()
+    ...         run.step(loss)
+    ...     found = run.diagnose()
+    >>> found
+    []
+    """
+    models = dict(model) if isinstance(model, Mapping) else {"model": model}
+    optimizers = _named(optimizer)
+    check(models, optimizers)
+    chosen = options or Options()
+    if loss_fn is not None:
+        chosen = replace(chosen, loss_fn=loss_fn)
+    label = name or "-".join(type(m).__name__ for m in models.values())
+    about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}
+    run = open_run(folder, label, about)
+    for stream in optimizers:
+        run.add(partial(stream_named, stream, models, optimizers), chosen)
+    run.look_out(_speak)
+    run.close_at_exit()
+    return run
+
+
+def stream_named(
+    name: str,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> Watched:
+    """One of the streams of some models and optimizers."""
+    return next(one for one in streams(models, optimizers) if one.name == name)
+
+
+def _named(optimizer: Any) -> dict[str, torch.optim.Optimizer]:
+    """Optimizers by the name of their stream; a single one is called "main"."""
+    if isinstance(optimizer, Mapping):
+        return dict(optimizer)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return {"main": optimizer}
+    if isinstance(optimizer, Sequence) and len(optimizer) > 0:
+        return {f"optimizer{i}": one for i, one in enumerate(optimizer)}
+    raise TypeError(
+        f"the optimizer came as {type(optimizer).__name__}; expected a "
+        "torch.optim.Optimizer, a list or a mapping of them; pass the object whose "
+        "step() trains the model"
+    )
+
+
+def _speak(diagnosis: Diagnosis) -> None:
+    """Say one alarm through the log, where the user's own settings apply."""
+    _log.warning(
+        "%s in %s since step %d: %s",
+        diagnosis.cause,
+        diagnosis.layer,
+        diagnosis.onset,
+        diagnosis.about,
+    )
