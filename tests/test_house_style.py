@@ -19,6 +19,8 @@ MOST_POSITIONAL = 3
 MOST_POSITIONAL_PUBLIC = 2
 
 MORE_ARGUMENTS = {
+    "record/reader.py:RecordReader.overview": "which readings, and on which bins",
+    "report/panels.py:Record.overview": "the same, as a protocol",
     "cli.py:try_remedy": "one argument a command-line option",
     "experiments/trial.py:try_prescription": "what a trial is, and how it is run",
 }

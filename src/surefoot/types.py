@@ -319,20 +319,24 @@ class Mark:
     layer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """A picture as data: JSON values only, so that any front end can draw it.
+    """A picture as data, whatever draws it.
 
-    kind "line": `x` steps, `y` names of the lines, `z[i]` the `[low, high]` pairs
-    of line `i` at each x. kind "heatmap": `x` steps, `y` layers, `z[i][j]` the value
-    of layer `i` at step `x[j]`, None where there is no reading.
+    kind "line": in bin `j` line `y[i]` runs from `low[i, j]` to `high[i, j]`. kind
+    "heatmap": `high[i, j]` is the reading of layer `y[i]` in bin `j` that lies
+    farthest from zero; `low` is the same array. Both have shape `[len(y), len(x)]`,
+    NaN where there is no reading; `x` holds the first step of each bin, `width` its
+    steps.
     """
 
     kind: Literal["line", "heatmap"]
     title: str
-    x: Sequence[int]
-    y: Sequence[str]
-    z: Sequence[Sequence[Any]]
+    x: Steps
+    y: tuple[str, ...]
+    low: Floats
+    high: Floats
+    width: int = 1
     unit: str = ""
     marks: tuple[Mark, ...] = ()
     log: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from surefoot.record.rollup import Overview, rollup
 from surefoot.types import (
     RUN,
     Change,
@@ -18,6 +19,7 @@ from surefoot.types import (
     Event,
     Evidence,
     Facts,
+    Field,
     Finding,
     Module,
     Parameter,
@@ -35,6 +37,7 @@ class MadeUp:
     known: dict[str, Facts] = field(default_factory=dict)
     told: list[Event] = field(default_factory=list)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    fields: Sequence[Field] = ()
     path: Path = Path("deep_plain_net-20260203-041500-7b38.surefoot")
     end: str = "finished"
     damage: str | None = None
@@ -50,6 +53,40 @@ class MadeUp:
 
     def series(self, quantity: str, stream: str = "main") -> Series:
         return self.found[stream, quantity]
+
+    def overview(
+        self,
+        quantity: str,
+        stream: str = "main",
+        *,
+        points: int,
+        start: int | None = None,
+        stop: int | None = None,
+        width: int | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> Overview:
+        own = self.found[stream, quantity]
+        low = -math.inf if start is None else start
+        high = math.inf if stop is None else stop
+        rows = (own.steps >= low) & (own.steps < high)
+        kept = [at for at, one in enumerate(own.layers) if not layers or one in layers]
+        values, steps = own.values[rows][:, kept], own.steps[rows]
+        names = tuple(own.layers[at] for at in kept)
+        rolled = rollup(values, steps, points, width=width)
+        return Overview(quantity, stream, names, rolled)
+
+    def field_index(self) -> Sequence[Any]:
+        return [
+            (one.kind, one.stream, one.step, tuple(one.axes.get("layer", ())))
+            for one in self.fields
+        ]
+
+    def field(
+        self, kind: str, stream: str = "main", *, step: int | None = None
+    ) -> Field | None:
+        own = [one for one in self.fields if (one.kind, one.stream) == (kind, stream)]
+        until = [one for one in own if step is None or one.step <= step]
+        return (until or own or [None])[-1 if until else 0]
 
     def facts(self) -> Mapping[str, Facts]:
         return self.known

