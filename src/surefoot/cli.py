@@ -27,6 +27,7 @@ from surefoot.record.export import export as export_record
 from surefoot.record.folder import DEFAULT_FOLDER, find_run, list_runs
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
+from surefoot.record.trials import add_trial, trials_of
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text, runs_table, verdict_text
 from surefoot.types import Diagnosis, Prescription, Verdict
@@ -157,7 +158,7 @@ def report(
 ) -> None:
     """Write a run's report: one page that opens anywhere, without a network."""
     with _refused(), RecordReader(find_run(run, folder)) as reader:
-        write_report(reader, examine(reader), Path(out))
+        write_report(reader, examine(reader), Path(out), trials_of(reader.path))
     if as_json:
         _print_json({"path": out})
     else:
@@ -196,8 +197,10 @@ def try_remedy(
                 tell=tell,
                 higher_is_better=not lower,
             )
+        _keep(reader.path, tried)
         if out:
-            write_report(reader, found, Path(out), verdicts=(tried,))
+            others = [one for one in trials_of(reader.path) if one != tried]
+            write_report(reader, found, Path(out), verdicts=(*others, tried))
         _show_verdict(tried, out, as_json=as_json)
     raise typer.Exit(HEALTHY if tried.held else FINDING)
 
@@ -226,6 +229,19 @@ def _first_to_try(found: list[Diagnosis]) -> Prescription:
         "the run came without a remedy that can be tried; expected a diagnosis with "
         "one; see what was found with: surefoot diagnose"
     )
+
+
+def _keep(record: Path, tried: Verdict) -> None:
+    """Put a verdict beside the record, where the pages of the run find it."""
+    try:
+        add_trial(record, tried)
+    except OSError as error:
+        errors.print(
+            f"surefoot: the verdict is not kept beside the record ({error}); expected "
+            "a folder that can be written",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _show_verdict(tried: Verdict, out: str, *, as_json: bool) -> None:

@@ -187,12 +187,12 @@ class Run:
         if self._writer is None or self.closed:
             return
         self.closed = True
-        if self._lookout is not None:
-            self._lookout.stop()
         for recorder in self._recorders.values():
             recorder.close()
         self._put_facts()
         self.event(Event(self.last_step, "end", {"status": status, "error": error}))
+        if self._lookout is not None:
+            self._lookout.stop()
         self._writer.close()
         if self._writer.trouble is not None:
             _log.warning(

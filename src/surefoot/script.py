@@ -23,6 +23,7 @@ from surefoot.attach import Attachment
 from surefoot.autopilot.apply import apply_changes, changes_from
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.stored import last_word
 from surefoot.progress import Progress
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
@@ -98,7 +99,9 @@ class Session:
             self._say(f"surefoot: {trouble}")
 
     def _diagnose(self, path: Path, reader: RecordReader) -> None:
-        found = examine(reader)
+        # The run's last look left it in the record, unless there was none.
+        told = last_word(reader)
+        found = examine(reader) if told is None else told
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         steps = (
             max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
