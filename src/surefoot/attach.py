@@ -9,6 +9,7 @@ from __future__ import annotations
 import cmath
 import gc
 import inspect
+import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
@@ -54,6 +55,7 @@ class Attachment:
             _wrapped(torch.amp.GradScaler, "scale", self._scaling),
             _wrapped(torch.amp.GradScaler, "step", self._scaler_step),
             _wrapped(torch.autograd, "backward", self._backward),
+            _wrapped(torch, "save", self._saved),
         ]
 
     def detach(self) -> None:
@@ -119,6 +121,13 @@ class Attachment:
         if isinstance(tensors, torch.Tensor) and tensors.numel() == 1:
             self._shield.run("catching losses", lambda: self._catch(tensors))
         return original(tensors, *args, **kwargs)
+
+    def _saved(self, original: Any, *args: Any, **kwargs: Any) -> None:
+        """Something was saved: told where it went to a file of the script's own."""
+        original(*args, **kwargs)
+        run, to = self.run, kwargs.get("f", args[1] if len(args) > 1 else None)
+        if run is not None and isinstance(to, str | os.PathLike):
+            self._shield.run("checkpoints", lambda: run.checkpoint(to))
 
     def _catch(self, scalar: torch.Tensor) -> None:
         """Keep a loss, and search for what made it non-finite."""

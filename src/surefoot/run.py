@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import warnings
 import weakref
@@ -145,6 +146,16 @@ class Run:
         """Record that something happened."""
         if self._writer is not None:
             self._writer.event(event)
+
+    def checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Record that a checkpoint was written to `path`, after the last update.
+
+        `surefoot run` does so by itself where a script calls `torch.save`.
+        """
+        place = Path(path)
+        size = place.stat().st_size if place.is_file() else None
+        body = {"path": str(place), "bytes": size}
+        self.event(Event(self.last_step, "checkpoint", body))
 
     @property
     def last_step(self) -> int:
