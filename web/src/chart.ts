@@ -14,6 +14,7 @@ export interface Level {
 }
 
 export interface Drawing {
+  /** May be replaced by a longer one of the same form: see formOf. */
   panel: LinePanel;
   colours: Palette;
   size: { width: number; height: number; axis: number; showSteps: boolean };
@@ -36,6 +37,16 @@ export function columns(panel: LinePanel): uPlot.AlignedData {
   });
   const shown = panel.log ? rows.map((row) => row.map(positive)) : rows;
   return [panel.x, ...shown] as uPlot.AlignedData;
+}
+
+/** What a chart is made anew for; the rest of a panel are numbers and marks. */
+export function formOf(panel: LinePanel): string {
+  return JSON.stringify([panel.log, panel.high !== null, few(panel), ...panel.y]);
+}
+
+/** So few points that one does not see them unless they are dots. */
+function few(panel: LinePanel): boolean {
+  return panel.x.length < 30;
 }
 
 function positive(value: number | null): number | null {
@@ -104,7 +115,7 @@ function series({ panel, colours, faint, sparse }: Drawing): uPlot.Series[] {
       label,
       stroke: colourOf(line, faint, colours),
       width: faint.has(line) ? 0.75 : panel.high ? 1.1 : 1.6,
-      points: { show: (sparse || panel.x.length < 30) && !faint.has(line), size: 4 },
+      points: { show: (sparse || few(panel)) && !faint.has(line), size: 4 },
       spanGaps: sparse,
     };
     return panel.high ? [one, { ...one }] : [one];

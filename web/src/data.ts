@@ -40,8 +40,11 @@ export interface HeatPanel {
   y: number[];
   /** Drawn-scale values of the codes 0 and TOP (see grid.ts). */
   range: [number, number];
-  /** One base64 string a row: 16-bit little-endian codes. */
-  cells: string[];
+  /**
+   * One base64 string a row: 16-bit little-endian codes. A page that has put new
+   * columns to a map keeps the codes themselves, row by row. grid.ts reads both.
+   */
+  cells: string[] | Uint16Array;
   marks: Mark[];
 }
 

@@ -19,25 +19,54 @@ export interface Grid {
 }
 
 export function unpack(panel: HeatPanel): Grid {
-  const rows = panel.y.length;
-  const columns = panel.x.length;
-  const codes = new Uint16Array(rows * columns).fill(MISSING);
-  panel.cells.forEach((cell, row) => {
-    const bytes = atob(cell);
-    for (let column = 0; column < Math.min(columns, bytes.length >> 1); column++) {
-      const low = bytes.charCodeAt(2 * column);
-      codes[row * columns + column] = low + 256 * bytes.charCodeAt(2 * column + 1);
-    }
-  });
   return {
     steps: panel.x,
     edges: columnEdges(panel.x),
-    rows,
-    columns,
-    codes,
+    rows: panel.y.length,
+    columns: panel.x.length,
+    codes: codesOf(panel),
     range: panel.range,
     log: panel.log,
   };
+}
+
+/** All codes of a map, row by row; what a row lacks is MISSING. */
+export function codesOf(panel: HeatPanel): Uint16Array {
+  if (panel.cells instanceof Uint16Array) return panel.cells;
+  const columns = panel.x.length;
+  const codes = new Uint16Array(panel.y.length * columns).fill(MISSING);
+  panel.cells.forEach((cell, row) => {
+    const found = littleEndian(bytesOf(cell)).subarray(0, columns);
+    if (row < panel.y.length) codes.set(found, row * columns);
+  });
+  return codes;
+}
+
+interface Base64 {
+  fromBase64?: (text: string) => Uint8Array;
+}
+
+function bytesOf(text: string): Uint8Array {
+  const native = (Uint8Array as unknown as Base64).fromBase64;
+  if (native) return native.call(Uint8Array, text);
+  const signs = atob(text);
+  const bytes = new Uint8Array(signs.length);
+  for (let at = 0; at < signs.length; at++) bytes[at] = signs.charCodeAt(at);
+  return bytes;
+}
+
+function littleEndian(bytes: Uint8Array): Uint16Array {
+  const codes = new Uint16Array(bytes.length >> 1);
+  for (let at = 0; at < codes.length; at++) {
+    codes[at] = (bytes[2 * at] ?? 0) | ((bytes[2 * at + 1] ?? 0) << 8);
+  }
+  return codes;
+}
+
+/** Order of codes: absent, zero, the scale upwards, overflow. */
+export function rank(code: number): number {
+  if (code === MISSING) return -1;
+  return code === ZERO ? 0 : code + 1;
 }
 
 export function codeAt(grid: Grid, row: number, column: number): number {

@@ -1,7 +1,7 @@
 // Drawing the layer × step map: a grid and a frame in, pixels out.
 import { INFINITE_RGB, viridis, ZERO_RGB, type Rgb } from "./colours";
 import { shorten } from "./format";
-import { INFINITE, TOP, ZERO, type Grid } from "./grid";
+import { INFINITE, MISSING, rank, TOP, ZERO, type Grid } from "./grid";
 import type { Range } from "./link";
 
 /** Where the map lies on its canvas, in CSS pixels. */
@@ -13,28 +13,59 @@ export interface Frame {
 }
 
 const SHADES = 256;
-const LOOKUP: Rgb[] = Array.from({ length: SHADES }, (_, at) => viridis(at / (SHADES - 1)));
+const OPAQUE = 255 << 24;
 
-/** One pixel a cell; cells without a number stay transparent. */
-export function cells(grid: Grid): HTMLCanvasElement {
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(grid.columns, 1);
-  canvas.height = Math.max(grid.rows, 1);
-  const context = canvas.getContext("2d");
-  if (!context || !grid.codes.length) return canvas;
-  const image = context.createImageData(canvas.width, canvas.height);
-  grid.codes.forEach((code, at) => {
-    const colour = colourOf(code);
-    if (colour) image.data.set([...colour, 255], 4 * at);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
+/** Colour of each code as a pixel lies in memory: red first; 0 is transparent. */
+const COLOURS = Uint32Array.from({ length: 65_536 }, (_, code) => {
+  const colour = colourOf(code);
+  return colour ? (OPAQUE | (colour[2] << 16) | (colour[1] << 8) | colour[0]) >>> 0 : 0;
+});
 
 function colourOf(code: number): Rgb | undefined {
-  if (code <= TOP) return LOOKUP[Math.round((code / TOP) * (SHADES - 1))];
+  if (code <= TOP) return viridis(Math.round((code / TOP) * (SHADES - 1)) / (SHADES - 1));
   if (code === ZERO) return ZERO_RGB;
   return code === INFINITE ? INFINITE_RGB : undefined;
+}
+
+/** Columns `first[p]` up to and without `last[p]` fall on pixel p; none where equal. */
+export function columnsOn(edges: number[], range: Range, pixels: number): [Int32Array, Int32Array] {
+  const [first, last] = [new Int32Array(pixels), new Int32Array(pixels)];
+  const columns = edges.length - 1;
+  const scale = (range[1] - range[0]) / pixels;
+  let begin = 0;
+  let end = 0;
+  for (let pixel = 0; pixel < pixels; pixel++) {
+    const from = range[0] + pixel * scale;
+    while (begin < columns && (edges[begin + 1] ?? Infinity) <= from) begin++;
+    end = Math.max(end, begin);
+    while (end < columns && (edges[end] ?? Infinity) < from + scale) end++;
+    first[pixel] = begin;
+    last[pixel] = end;
+  }
+  return [first, last];
+}
+
+/**
+ * The codes of the pixels, row by row: of all cells on a pixel the highest, so that
+ * one step among thousands is still seen. Places without a cell are MISSING.
+ */
+export function pixelCodes(grid: Grid, range: Range, width: number, height: number): Uint16Array {
+  const [first, last] = columnsOn(grid.edges, range, width);
+  const out = new Uint16Array(width * height).fill(MISSING);
+  for (let row = 0; row < grid.rows; row++) {
+    const base = row * grid.columns;
+    const place = Math.floor((row * height) / grid.rows) * width;
+    for (let pixel = 0; pixel < width; pixel++) {
+      const end = base + (last[pixel] as number);
+      let code = out[place + pixel] as number;
+      for (let at = base + (first[pixel] as number); at < end; at++) {
+        const other = grid.codes[at] as number;
+        if (other !== code && rank(other) > rank(code)) code = other;
+      }
+      out[place + pixel] = code;
+    }
+  }
+  return out;
 }
 
 export function xOf(step: number, range: Range, frame: Frame): number {
@@ -51,29 +82,24 @@ export function rowAt(y: number, rows: number, frame: Frame): number {
   return Math.min(Math.max(row, 0), rows - 1);
 }
 
-/** The map itself, column by column: recorded steps need not be evenly spaced. */
-export function drawMap(
-  context: CanvasRenderingContext2D,
-  grid: Grid,
-  source: HTMLCanvasElement,
-  view: { frame: Frame; range: Range },
-): void {
+/** The map itself: one picture, a pixel wide for each pixel of the screen. */
+export function drawMap(context: CanvasRenderingContext2D, grid: Grid, view: { frame: Frame; range: Range }): void {
   const { frame, range } = view;
+  const ratio = Math.max(devicePixelRatio, 1);
+  const width = Math.max(Math.round(frame.width * ratio), 1);
+  const height = Math.max(Math.min(grid.rows, Math.round(frame.height * ratio)), 1);
+  const picture = document.createElement("canvas");
+  picture.width = width;
+  picture.height = height;
+  const inside = picture.getContext("2d");
+  if (!inside || !grid.columns) return;
+  const image = inside.createImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  pixelCodes(grid, range, width, height).forEach((code, at) => { pixels[at] = COLOURS[code] as number; });
+  inside.putImageData(image, 0, 0);
   context.save();
-  context.beginPath();
-  context.rect(frame.left, frame.top, frame.width, frame.height);
-  context.clip();
   context.imageSmoothingEnabled = false;
-  for (let column = 0; column < grid.columns; column++) {
-    const from = grid.edges[column] ?? 0;
-    const to = grid.edges[column + 1] ?? from;
-    if (to <= range[0] || from >= range[1]) continue;
-    const x = Math.floor(xOf(from, range, frame));
-    const end = Math.ceil(xOf(to, range, frame));
-    context.drawImage(
-      source, column, 0, 1, grid.rows, x, frame.top, Math.max(end - x, 1), frame.height,
-    );
-  }
+  context.drawImage(picture, frame.left, frame.top, frame.width, frame.height);
   context.restore();
 }
 

@@ -1,13 +1,16 @@
-// The page: a document with data (or a server) in, the drawn page out.
+// The page: a document with data (or the address of a server) in, the drawn page out.
 import "./language";
 import "uplot/dist/uPlot.min.css";
 import "./style/tokens.css";
 import "./style/page.css";
 import "./style/verdict.css";
 import "./style/tracks.css";
+import "./style/list.css";
+import "./style/compare.css";
+import "./style/live.css";
 import "./style/print.css";
 import { type ComponentChild, render } from "preact";
-import { load } from "./source";
+import { sourceOf } from "./source";
 import { App } from "./views/App";
 import { Trouble } from "./views/Trouble";
 
@@ -20,7 +23,12 @@ function show(view: ComponentChild): void {
   render(view, root);
 }
 
-load(document).then(
-  (data) => show(<App data={data} />),
-  (error: unknown) => show(<Trouble error={error} />),
-);
+function page(): ComponentChild {
+  try {
+    return <App source={sourceOf(document)} />;
+  } catch (error) {
+    return <Trouble error={error} />;
+  }
+}
+
+show(page());

@@ -1,12 +1,60 @@
-// Where the data comes from: the document in, one PageData out.
+// Where the data comes from: a document in, a Source out that answers all questions.
 //
-// The only module that knows. Today the data is inlined in the page; a server
-// source is one more function beside `inlined`.
-import type { PageData } from "./data";
+// Two kinds: a report holds its data inlined (here), a server is asked (server.ts).
+// Nothing else in the page knows which it is, but for what a report cannot do.
+import type {
+  Comparison, FieldData, ListNews, PageData, PanelAnswer, RunList, RunNews, ServerData, VerdictAnswer,
+} from "./data";
+import type { Connection } from "./news";
+import { serverSource } from "./server";
 
 export const FORMAT = 2;
 
-export function inlined(document: Document): PageData {
+/** A panel, or part of one: steps from `start` up to and without `stop`. */
+export interface PanelQuestion {
+  stream: string;
+  name: string;
+  start?: number;
+  stop?: number;
+  /** Most bins, where no width is given. */
+  points?: number;
+  /** Exactly this many steps a bin. */
+  width?: number;
+  /** This layer alone, as a line. */
+  layer?: string;
+}
+
+export interface FieldQuestion {
+  stream: string;
+  kind: string;
+  /** The nearest recorded step at or before it; the last of all when left out. */
+  step?: number;
+  layer?: string;
+}
+
+export interface Hearer<News> {
+  news: (news: News) => void;
+  connection: (connection: Connection) => void;
+}
+
+export interface Source {
+  kind: "report" | "server";
+  /** What the server looks at; "" in a report. */
+  folder: string;
+  runs(): Promise<RunList>;
+  page(run: string): Promise<PageData>;
+  panel(run: string, question: PanelQuestion): Promise<PanelAnswer>;
+  field(run: string, question: FieldQuestion): Promise<FieldData | null>;
+  verdict(run: string, eventsFrom: number): Promise<VerdictAnswer>;
+  compare(runs: string[], quantity: string, points: number): Promise<Comparison>;
+  /** News of all runs until the returned function is called. */
+  followRuns(hearer: Hearer<ListNews>): () => void;
+  followRun(run: string, hearer: Hearer<RunNews>): () => void;
+  /** Where the report of a run can be fetched; null where this is the report. */
+  reportAddress(run: string): string | null;
+}
+
+export function inlined(document: Document): PageData | ServerData {
   const element = document.getElementById("surefoot-data");
   if (!element) {
     throw new Error(
@@ -14,16 +62,62 @@ export function inlined(document: Document): PageData {
         "surefoot-data. Write the report again with: surefoot report RUN -o report.html",
     );
   }
-  const data = JSON.parse(element.textContent ?? "") as Partial<PageData>;
+  const data = JSON.parse(element.textContent ?? "") as { format?: unknown };
   if (data.format !== FORMAT) {
     throw new Error(
       `The data has format ${String(data.format)}, this page reads format ${FORMAT}. ` +
         "Write the report again with the Surefoot that recorded the run.",
     );
   }
-  return data as PageData;
+  return data as PageData | ServerData;
 }
 
-export function load(document: Document): Promise<PageData> {
-  return new Promise((resolve) => resolve(inlined(document)));
+/** The source that a document speaks for; throws where it holds no data. */
+export function sourceOf(document: Document): Source {
+  const data = inlined(document);
+  return "server" in data ? serverSource(data.folder) : reportSource(data);
+}
+
+/** Answers from one run's data alone; what was left out is answered with nothing. */
+export function reportSource(data: PageData): Source {
+  const never = (): Promise<never> =>
+    Promise.reject(new Error("This is the report of one run; for several runs use: surefoot ui FOLDER"));
+  return {
+    kind: "report",
+    folder: "",
+    runs: never,
+    compare: never,
+    page: () => Promise.resolve(data),
+    panel: () => Promise.resolve({ names: [], panel: null }),
+    field: (_, question) => Promise.resolve(carried(data, question)),
+    verdict: (_, from) =>
+      Promise.resolve({
+        run: data.run, judged: data.judged, diagnoses: data.diagnoses, verdicts: data.verdicts,
+        events: data.events.slice(from), events_from: from,
+      }),
+    followRuns: () => () => undefined,
+    followRun: () => () => undefined,
+    reportAddress: () => null,
+  };
+}
+
+/** The field that a report carries: the last at or before a step, else the first. */
+export function carried(data: PageData, question: FieldQuestion): FieldData | null {
+  const stream = data.streams.find((one) => one.name === question.stream);
+  const fields = (stream?.fields ?? [])
+    .filter((one) => one.kind === question.kind)
+    .sort((a, b) => a.step - b.step);
+  const before = fields.filter((one) => one.step <= (question.step ?? Infinity));
+  const found = before.at(-1) ?? fields[0] ?? null;
+  return found && question.layer !== undefined ? ofLayer(found, question.layer) : found;
+}
+
+/** One layer of a field whose first axis are layers; null where it is not among them. */
+export function ofLayer(field: FieldData, layer: string): FieldData | null {
+  const [first, ...axes] = field.axes;
+  if (first?.name !== "layer") return field;
+  const at = first.ticks.indexOf(layer);
+  if (at < 0) return null;
+  const size = axes.reduce((product, axis) => product * axis.ticks.length, 1);
+  return { ...field, axes, values: field.values.slice(at * size, (at + 1) * size) };
 }

@@ -35,7 +35,7 @@ export function certainty(diagnosis: Diagnosis): string {
   return "weak evidence";
 }
 
-export function status(run: Run): { label: string; kind: string } {
+export function status(run: Pick<Run, "status">): { label: string; kind: string } {
   if (run.status === "finished") return { label: "finished", kind: "calm" };
   if (run.status === "failed") return { label: "failed", kind: "alarm" };
   if (run.status === "interrupted") return { label: "interrupted", kind: "alert" };

@@ -1,5 +1,5 @@
 // Made-up values for the unit tests.
-import type { Diagnosis, HeatPanel, PageData } from "../src/data";
+import type { Diagnosis, HeatPanel, LinePanel, PageData } from "../src/data";
 import { MISSING } from "../src/grid";
 
 export function packed(rows: number[][]): string[] {
@@ -11,6 +11,13 @@ export function heat(over: Partial<HeatPanel> = {}): HeatPanel {
   return {
     kind: "heatmap", title: "Gradient norm", unit: "", log: true, x: [0, 10, 20], width: 10, y: [0, 1],
     range: [-3, 0], cells: packed([[0, 32500, 65000], [65533, 65534, MISSING]]), marks: [], ...over,
+  };
+}
+
+export function line(over: Partial<LinePanel> = {}): LinePanel {
+  return {
+    kind: "line", title: "Loss", unit: "", log: false, x: [0, 1, 2], width: 1, y: ["loss"],
+    low: [[3, 2, 1]], high: null, marks: [], ...over,
   };
 }
 

@@ -1,8 +1,8 @@
 // The layer × step map: a packed panel in, a picture one can point at out.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { HeatPanel } from "../data";
-import { columnAt, unpack, type Grid } from "../grid";
-import { cells, drawAccused, drawEmpty, drawLabels, drawMap, type Frame, rowAt, stepAt, xOf } from "../heat";
+import { columnAt, type Grid } from "../grid";
+import { drawAccused, drawEmpty, drawLabels, drawMap, type Frame, rowAt, stepAt, xOf } from "../heat";
 import type { Range } from "../link";
 import { AXIS_HEIGHT, drawSteps } from "../steps";
 import { canvasOf } from "../canvas";
@@ -17,6 +17,8 @@ import { AXIS, useWidth } from "./useWidth";
 interface Props {
   quantity: string;
   panel: HeatPanel;
+  /** The panel's, unpacked. */
+  grid: Grid;
   names: string[];
   accused: number[];
   row: number;
@@ -25,14 +27,13 @@ interface Props {
 }
 
 export function HeatTrack(props: Props) {
-  const { quantity, panel, names, accused, row, shared, select } = props;
-  const grid = useMemo(() => unpack(panel), [panel]);
+  const { quantity, panel, grid, names, accused, row, shared, select } = props;
   const box = useRef<HTMLDivElement>(null);
   const width = useWidth(box);
   const frame = useMemo(() => frameOf(box.current, width, grid.rows), [width, grid.rows]);
   const [cell, setCell] = useState<Cell | null>(null);
   const [drag, setDrag] = useState<Range | null>(null);
-  const canvas = useDrawn(frame, grid, props);
+  const canvas = useDrawn(frame, props);
   useFollow(shared, setCell);
   const point = (next: Cell | null): void => {
     setCell(next);
@@ -74,16 +75,15 @@ function frameOf(box: HTMLElement | null, width: number, rows: number): Frame {
   return { left, top: 0, width: Math.max(width - left, 1), height };
 }
 
-function useDrawn(frame: Frame, grid: Grid, props: Props): preact.RefObject<HTMLCanvasElement> {
-  const { names, accused, row, shared } = props;
+function useDrawn(frame: Frame, props: Props): preact.RefObject<HTMLCanvasElement> {
+  const { grid, names, accused, row, shared } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
-  const source = useMemo(() => cells(grid), [grid]);
   useLayoutEffect(() => {
     const context = canvasOf(canvas.current, frame.left + frame.width, frame.height + AXIS_HEIGHT);
     if (!context || frame.width < 10) return;
     const colours = palette();
     drawEmpty(context, frame, colours.grid);
-    drawMap(context, grid, source, { frame, range: shared.range });
+    drawMap(context, grid, { frame, range: shared.range });
     const onset = shared.onset === null ? null : xOf(shared.onset, shared.range, frame);
     drawAccused(context, frame, {
       rows: accused, count: grid.rows, colour: colours.alarm, halo: colours.halo,
@@ -91,7 +91,7 @@ function useDrawn(frame: Frame, grid: Grid, props: Props): preact.RefObject<HTML
     });
     drawLabels(context, { ...colours, names, accused: new Set(accused), selected: row, brief: frame.left < 100 }, frame);
     drawSteps(context, { ...colours, ...frame, top: frame.height, range: shared.range, onset: shared.onset });
-  }, [frame, grid, source, names, accused, row, shared.range, shared.onset, shared.theme]);
+  }, [frame, grid, names, accused, row, shared.range, shared.onset, shared.theme]);
   return canvas;
 }
 

@@ -1,38 +1,41 @@
 // The chosen layer over time, before the others: a row of the map in, a chart out.
 import { useMemo } from "preact/hooks";
 import type { Detail, HeatPanel, LinePanel } from "../data";
-import { rowValues, unpack } from "../grid";
+import { type Grid, rowValues } from "../grid";
+import { FineLine } from "./FineLine";
 import { LineTrack } from "./LineTrack";
 import type { Shared } from "./Tracks";
+import type { AskPanel } from "./useFiner";
 
 interface Props {
   quantity: string;
   panel: HeatPanel;
+  /** The panel's, unpacked. */
+  grid: Grid;
   names: string[];
   row: number;
   layerIndex: number;
   details: Detail[];
   shared: Shared;
+  stream: string;
+  ask: AskPanel;
 }
 
 /** Others are drawn faint for comparison, spread over the depth. */
 const CONTEXT = 8;
 
-export function LayerTrack({ quantity, panel, names, row, layerIndex, details, shared }: Props) {
-  const [lines, faint] = useMemo(() => {
-    const detail = details.find((one) => one.quantity === quantity && one.layer === layerIndex);
-    return detail ? [detail.panel, new Set<number>()] : fromMap(panel, names, row);
-  }, [quantity, panel, names, row, layerIndex, details]);
-  return (
-    <LineTrack
-      name="layer" panel={lines} faint={faint} shared={shared} height={130}
-      title={<>{panel.title} <code>{names[row]}</code></>}
-    />
-  );
+export function LayerTrack(props: Props) {
+  const { quantity, panel, grid, names, row, layerIndex, details, shared, stream, ask } = props;
+  const detail = details.find((one) => one.quantity === quantity && one.layer === layerIndex);
+  const [lines, faint] = useMemo(() => fromMap(panel, grid, names, row), [panel, grid, names, row]);
+  const title = <>{panel.title} <code>{names[row]}</code></>;
+  const common = { name: "layer", shared, height: 130, title };
+  if (!detail) return <LineTrack {...common} panel={lines} faint={faint} />;
+  const question = { stream, name: quantity, layer: names[row] ?? "" };
+  return <FineLine {...common} panel={detail.panel} question={question} ask={ask} />;
 }
 
-function fromMap(panel: HeatPanel, names: string[], row: number): [LinePanel, Set<number>] {
-  const grid = unpack(panel);
+function fromMap(panel: HeatPanel, grid: Grid, names: string[], row: number): [LinePanel, Set<number>] {
   const every = Math.max(1, Math.ceil(grid.rows / CONTEXT));
   const others = names.map((_, at) => at).filter((at) => at !== row && at % every === 0);
   const rows = [...others, row];

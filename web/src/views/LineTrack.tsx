@@ -1,7 +1,7 @@
 // One line chart of the strip: a panel in, a chart with its readings out.
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { columns, type Level, options } from "../chart";
+import { columns, type Drawing, formOf, type Level, options } from "../chart";
 import type { LinePanel } from "../data";
 import { AXIS_HEIGHT } from "../steps";
 import { palette } from "../theme";
@@ -51,46 +51,66 @@ interface Chart {
   sparse: boolean;
 }
 
-/** Keeps a uPlot chart in step with the shared range, pointer and theme. */
+/** Keeps a uPlot chart in step with the shared range, pointer and theme, and new readings. */
 function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
   const { panel, shared, height, axis, faint, levels, sparse } = chart;
   const width = useWidth(frame);
   const plot = useRef<uPlot | null>(null);
-  const now = useRef(shared);
-  now.current = shared;
+  const drawing = useRef<Drawing | null>(null);
+  const now = useRef(chart);
+  now.current = chart;
+  const form = formOf(panel);
+  const marked = [...faint].join();
+  const named = JSON.stringify(levels);
   useLayoutEffect(() => {
     const target = frame.current;
     if (!target || width < 80) return undefined;
-    let following = false;
-    let pointing = false; // a new chart reports "no pointer", which must not clear others'
-    const drawn = new uPlot(
-      options({
-        panel, faint, levels, sparse, colours: palette(), onset: shared.onset,
-        size: { width, height, axis: AXIS, showSteps: axis },
-        range: () => now.current.range,
-        onZoom: (range) => now.current.zoom(range),
-        onPoint: (step) => {
-          if (!following && (pointing || step !== null)) now.current.pointer.move(step);
-          if (!following) pointing = step !== null;
-        },
-      }),
-      columns(panel),
-      target,
-    );
-    const whole = (): void => now.current.zoom(now.current.whole);
-    drawn.over.addEventListener("dblclick", whole);
+    const pointer = new Following(() => now.current.shared);
+    drawing.current = {
+      panel: now.current.panel, faint: now.current.faint, levels: now.current.levels, sparse,
+      colours: palette(), onset: now.current.shared.onset,
+      size: { width, height, axis: AXIS, showSteps: axis },
+      range: () => now.current.shared.range,
+      onZoom: (range) => now.current.shared.zoom(range),
+      onPoint: (step) => pointer.told(step),
+    };
+    const drawn = new uPlot(options(drawing.current), columns(now.current.panel), target);
+    drawn.over.addEventListener("dblclick", () => now.current.shared.zoom(now.current.shared.whole));
     plot.current = drawn;
-    const stop = shared.pointer.follow((place) => {
-      following = true;
-      const left = place.step === null ? -10 : drawn.valToPos(place.step, "x");
-      if (!drawn.over.matches(":hover")) drawn.setCursor({ left, top: place.step === null ? -10 : 1 }, false);
-      following = false;
-    });
-    return () => { stop(); drawn.destroy(); };
-  }, [frame, panel, width, height, axis, faint, levels, sparse, shared.theme, shared.pointer, shared.onset]);
-  useEffect(() => {
+    const stop = pointer.follow(drawn);
+    return () => { stop(); drawn.destroy(); plot.current = null; };
+  }, [frame, form, marked, named, sparse, width, height, axis, shared.theme, shared.pointer, shared.onset]);
+  useLayoutEffect(() => {
+    if (!plot.current || !drawing.current || drawing.current.panel === panel) return;
+    drawing.current.panel = panel;
+    plot.current.setData(columns(panel));
+  }, [panel]);
+  useLayoutEffect(() => {
     plot.current?.setScale("x", { min: shared.range[0], max: shared.range[1] });
-  }, [shared.range]);
+  }, [shared.range[0], shared.range[1]]);
+}
+
+/** Tells a chart's own pointer from one that it was given by another chart. */
+class Following {
+  private following = false;
+  private pointing = false; // a new chart reports "no pointer", which must not clear others'
+
+  constructor(private readonly shared: () => Shared) {}
+
+  told(step: number | null): void {
+    if (this.following) return;
+    if (this.pointing || step !== null) this.shared().pointer.move(step);
+    this.pointing = step !== null;
+  }
+
+  follow(plot: uPlot): () => void {
+    return this.shared().pointer.follow((place) => {
+      this.following = true;
+      const left = place.step === null ? -10 : plot.valToPos(place.step, "x");
+      if (!plot.over.matches(":hover")) plot.setCursor({ left, top: place.step === null ? -10 : 1 }, false);
+      this.following = false;
+    });
+  }
 }
 
 function spoken(panel: LinePanel): string {

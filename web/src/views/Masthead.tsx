@@ -1,28 +1,32 @@
-// The top of the page: a run in, its name and state out.
+// The top of every view: its heading and state in, with the way home and the theme out.
+import type { ComponentChildren } from "preact";
 import type { Run } from "../data";
-import type { Theme } from "../theme";
+import type { Connection } from "../news";
 import { status, steps } from "../words";
+import type { Place } from "./App";
+import { ConnectionSign } from "./ConnectionSign";
 import { Mark, ThemeIcon } from "./Icons";
 
 interface Props {
-  run: Run;
-  theme: Theme;
-  flip: () => void;
+  heading: string;
+  place: Place;
+  connection: Connection | null;
+  children?: ComponentChildren;
 }
 
-export function Masthead({ run, theme, flip }: Props) {
-  const state = status(run);
+export function Masthead({ heading, place, connection, children }: Props) {
+  const { source, theme, flip } = place;
+  const brand = <><Mark />Surefoot</>;
   return (
     <header class="masthead">
-      <div class="brand"><Mark />Surefoot</div>
+      {source.kind === "server"
+        ? <a class="brand" href="#/" aria-label="Surefoot, all runs">{brand}</a>
+        : <div class="brand">{brand}</div>}
       <div class="run">
-        <h1>{run.name}</h1>
-        <p>
-          <span class={`state ${state.kind}`}>{state.label}</span>
-          <span>{steps(run.steps)}</span>
-          {run.created && <time dateTime={run.created}>{when(run.created)}</time>}
-        </p>
+        <h1 tabIndex={-1}>{heading}</h1>
+        {children}
       </div>
+      <ConnectionSign connection={connection} />
       <button
         type="button"
         class="quiet theme"
@@ -35,8 +39,20 @@ export function Masthead({ run, theme, flip }: Props) {
   );
 }
 
+/** State, steps and date of a run, below its name. */
+export function RunState({ run }: { run: Run }) {
+  const state = status(run);
+  return (
+    <p>
+      <span class={`state ${state.kind}${run.status === "running" ? " alive" : ""}`}>{state.label}</span>
+      <span>{steps(run.steps)}</span>
+      {run.created && <time dateTime={run.created}>{when(run.created)}</time>}
+    </p>
+  );
+}
+
 /** UTC to the minute: the same text on every machine. */
-function when(created: string): string {
+export function when(created: string): string {
   const date = new Date(created);
   if (Number.isNaN(date.getTime())) return created;
   return `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;

@@ -1,57 +1,83 @@
 // The page of one run: its data in, its views out, in the order one reads them.
 import { useMemo, useRef, useState } from "preact/hooks";
-import type { PageData } from "../data";
+import type { Diagnosis, PageData } from "../data";
 import { Focus } from "../focus";
-import type { Theme } from "../theme";
+import { Alarm } from "./Alarm";
+import type { Place } from "./App";
 import { EventList } from "./EventList";
-import { Masthead } from "./Masthead";
+import { Masthead, RunState } from "./Masthead";
+import { PageFoot } from "./PageFoot";
 import { RunFacts } from "./RunFacts";
 import { Tracks } from "./Tracks";
 import { Trials } from "./Trials";
+import { Notice } from "./Trouble";
+import type { Opened } from "./useRun";
 import { Verdict } from "./Verdict";
 
 interface Props {
   data: PageData;
-  theme: Theme;
-  flip: () => void;
+  opened: Opened;
+  place: Place;
 }
 
-export function RunPage({ data, theme, flip }: Props) {
+export function RunPage({ data, opened, place }: Props) {
   const focus = useRef(new Focus()).current;
-  const first = data.diagnoses[0];
-  const [stream, choose] = useState(first?.stream ?? data.streams[0]?.name ?? "main");
+  const [chosen, choose] = useState<string | null>(null);
+  const stream = chosen ?? data.diagnoses[0]?.stream;
   const shown = data.streams.find((one) => one.name === stream) ?? data.streams[0];
   const accusing = useMemo(
     () => data.diagnoses.filter((diagnosis) => diagnosis.stream === shown?.name),
-    [data, shown],
+    [data.diagnoses, shown?.name],
   );
+  const point = (diagnosis: Diagnosis): void => {
+    choose(diagnosis.stream);
+    // The charts of another stream are drawn first.
+    requestAnimationFrame(() => {
+      focus.layer(diagnosis.layer);
+      focus.step(diagnosis.onset);
+      reach("linked");
+    });
+  };
   return (
     <>
-      <a class="skip" href="#linked">Skip to the charts</a>
-      <Masthead run={data.run} theme={theme} flip={flip} />
+      <a class="skip" href="#linked" onClick={(event) => { event.preventDefault(); reach("linked"); }}>
+        Skip to the charts
+      </a>
+      <Masthead heading={data.run.name} place={place} connection={opened.connection}>
+        <RunState run={data.run} />
+      </Masthead>
+      <Alarm found={opened.alarms} run={data.run.name} show={point} dismiss={opened.dismiss} />
+      {opened.trouble && <Notice error={opened.trouble} />}
       <main>
         <Verdict data={data} />
         {data.verdicts.length > 0 && <Trials verdicts={data.verdicts} />}
         {shown && (
-          <section id="linked" aria-labelledby="linked-title">
+          <section id="linked" tabIndex={-1} aria-labelledby="linked-title">
             <div class="heading">
               <h2 id="linked-title">Where and when</h2>
               {data.streams.length > 1 && (
                 <Streams names={data.streams.map((one) => one.name)} shown={shown.name} choose={choose} />
               )}
             </div>
-            <Tracks key={shown.name} data={data} stream={shown} accusing={accusing} theme={theme} focus={focus} />
+            <Tracks
+              key={shown.name} data={data} stream={shown} accusing={accusing} theme={place.theme}
+              focus={focus} opened={opened}
+            />
           </section>
         )}
         <EventList events={data.events} />
         <RunFacts data={data} />
       </main>
-      <footer>
-        Drawn by Surefoot from the record of {data.run.name}. This page holds all of its
-        data and asks nothing of any network.
-      </footer>
+      <PageFoot name={data.run.name} report={opened.source.reportAddress(data.run.name)} />
     </>
   );
+}
+
+/** Scrolls to a part of the page and gives it the focus, without touching the address. */
+function reach(id: string): void {
+  const part = document.getElementById(id);
+  part?.focus({ preventScroll: true });
+  part?.scrollIntoView();
 }
 
 interface StreamsProps {

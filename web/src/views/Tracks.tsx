@@ -1,15 +1,20 @@
 // The linked charts of one stream: its panels in, one strip of tracks out.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Diagnosis, HeatPanel, LinePanel, PageData, StreamData } from "../data";
 import { around, type Focus } from "../focus";
 import { rowFor, rowsOf } from "../layers";
 import { Pointer, type Range } from "../link";
+import { keyOf, type Wish } from "../patch";
+import type { PanelQuestion } from "../source";
 import type { Theme } from "../theme";
 import { EventStrip } from "./EventStrip";
-import { HeatTrack } from "./HeatTrack";
-import { LayerTrack } from "./LayerTrack";
-import { LineTrack } from "./LineTrack";
+import { FineLine } from "./FineLine";
+import { MapTracks } from "./MapTracks";
 import { QuantityChooser } from "./QuantityChooser";
+import { SpanButtons } from "./SpanButtons";
+import type { AskPanel } from "./useFiner";
+import type { Opened } from "./useRun";
+import { useSpan } from "./useSpan";
 
 interface Props {
   data: PageData;
@@ -17,6 +22,7 @@ interface Props {
   accusing: Diagnosis[];
   theme: Theme;
   focus: Focus;
+  opened: Opened;
 }
 
 /** What every track shares. */
@@ -29,63 +35,81 @@ export interface Shared {
   zoom: (range: Range) => void;
 }
 
-export function Tracks({ data, stream, accusing, theme, focus }: Props) {
-  const maps = useMemo(() => panelsOf<HeatPanel>(stream, "heatmap"), [stream]);
-  const lines = useMemo(() => panelsOf<LinePanel>(stream, "line"), [stream]);
+export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) {
   const pointer = useRef(new Pointer()).current;
-  const whole = useMemo(() => extent(stream), [stream]);
-  const [range, zoom] = useState<Range>(whole);
-  const [quantity, choose] = useState(() => telling(maps, accusing, data.names));
-  const [wanted, want] = useState<string | null>(accusing[0]?.layer ?? null);
-  const onset = accusing[0]?.onset ?? null;
+  const whole = extent(stream);
+  const spanned = useSpan(whole);
+  const { range, zoom } = spanned;
+  const [quantity, choose] = useChosen(stream, accusing, data.names);
+  const [wanted, want] = useState<string | null>(null);
   useEffect(() => focus.follow({
     layer: want,
     step: (step) => { zoom(around(step, whole)); pointer.move(step); },
-  }), [focus, pointer, whole]);
-  const shared: Shared = { range, whole, pointer, theme, onset, zoom };
-  const map = maps.find(([name]) => name === quantity) ?? maps[0];
-  const names = useMemo(() => (map?.[1].y ?? []).map((at) => data.names[at] ?? ""), [map, data]);
-  const accused = accusing[0] ? rowsOf(accusing[0].layer, names) : [];
-  const row = rowFor(wanted, names, accused);
-  const [loss, others] = [lines.filter(([name]) => name === "loss"), lines.filter(([name]) => name !== "loss")];
+  }), [focus, pointer, zoom, whole[0], whole[1]]);
+  const shared: Shared = { range, whole, pointer, theme, onset: accusing[0]?.onset ?? null, zoom };
+  const lines = panelsOf<LinePanel>(stream, "line");
+  const map = stream.panels[quantity]?.kind === "heatmap" ? (stream.panels[quantity] as HeatPanel) : null;
+  const names = useMemo(() => (map?.y ?? []).map((at) => data.names[at] ?? ""), [map?.y, data.names]);
+  const accused = useMemo(() => (accusing[0] ? rowsOf(accusing[0].layer, names) : []), [accusing, names]);
+  const row = rowFor(wanted ?? accusing[0]?.layer ?? null, names, accused);
+  useWishes(opened, stream, quantity, map ? names[row] ?? null : null);
+  const ask = useAsk(opened);
+  const line = (name: string, panel: LinePanel, height: number, axis = false) => (
+    <FineLine
+      key={name} name={name} panel={panel} shared={shared} height={height} axis={axis}
+      question={{ stream: stream.name, name }} ask={ask}
+    />
+  );
+  const others = lines.filter(([name]) => name !== "loss");
   return (
     <div class="tracks">
-      {loss.map(([name, panel]) => <LineTrack key={name} name={name} panel={panel} shared={shared} height={150} />)}
+      {lines.filter(([name]) => name === "loss").map(([name, panel]) => line(name, panel, 150))}
       <EventStrip events={data.events.filter((event) => event.stream === stream.name)} shared={shared} />
-      {map && (
-        <>
-          <div class="toolbar">
-            <QuantityChooser
-              options={maps.map(([name, panel]) => [name, panel.title])}
-              chosen={map[0]}
-              choose={choose}
-            />
-            <ZoomReset range={range} whole={whole} zoom={zoom} />
-          </div>
-          <HeatTrack
-            quantity={map[0]} panel={map[1]} names={names} accused={accused} row={row} shared={shared}
-            select={(chosen) => want(names[chosen] ?? null)}
-          />
-          <LayerTrack
-            quantity={map[0]} panel={map[1]} names={names} row={row} shared={shared}
-            details={stream.details} layerIndex={map[1].y[row] ?? -1}
-          />
-        </>
-      )}
-      {others.map(([name, panel], index) => (
-        <LineTrack
-          key={name} name={name} panel={panel} shared={shared} height={96}
-          axis={index === others.length - 1}
-        />
-      ))}
+      <div class="toolbar">
+        <QuantityChooser options={mapsOf(stream, opened)} chosen={quantity} choose={choose} />
+        <SpanButtons spanned={spanned} whole={whole} growing={data.run.status === "running"} />
+      </div>
+      <MapTracks
+        quantity={quantity} panel={map} names={names} accused={accused} row={row} shared={shared}
+        layerIndex={map?.y[row] ?? -1} stream={stream} ask={ask} select={(chosen) => want(names[chosen] ?? null)}
+        refused={opened.refused.get(keyOf({ stream: stream.name, name: quantity })) ?? null}
+      />
+      {others.map(([name, panel], index) => line(name, panel, 96, index === others.length - 1))}
     </div>
   );
 }
 
-function ZoomReset({ range, whole, zoom }: Pick<Shared, "range" | "whole" | "zoom">) {
-  const zoomedIn = range[0] !== whole[0] || range[1] !== whole[1];
-  if (!zoomedIn) return <span class="hint">Drag across a chart to zoom; click a cell for its layer.</span>;
-  return <button type="button" class="plain" onClick={() => zoom(whole)}>Show all steps</button>;
+/** The map that is chosen: until somebody does, the one that shows the diagnosis best. */
+function useChosen(stream: StreamData, accusing: Diagnosis[], names: string[]): [string, (name: string) => void] {
+  const [chosen, choose] = useState<string | null>(null);
+  const first = useRef("");
+  const maps = panelsOf<HeatPanel>(stream, "heatmap");
+  if (!first.current && maps.length) first.current = telling(maps, accusing, names);
+  const offered = stream.offers.find((offer) => offer.kind === "heatmap")?.name ?? "";
+  return [chosen ?? (first.current || offered), choose];
+}
+
+/** Maps that can be looked at; a report has only those that it holds. */
+function mapsOf(stream: StreamData, opened: Opened): [name: string, title: string][] {
+  const offered = stream.offers.filter((offer) => offer.kind === "heatmap");
+  const there = opened.source.kind === "server" ? offered : offered.filter((offer) => offer.name in stream.panels);
+  if (there.length) return there.map((offer) => [offer.name, offer.title]);
+  return panelsOf<HeatPanel>(stream, "heatmap").map(([name, panel]) => [name, panel.title]);
+}
+
+/** Tells what is looked at: all lines, the chosen map and its chosen layer. */
+function useWishes(opened: Opened, stream: StreamData, quantity: string, layer: string | null): void {
+  const lines = Object.keys(stream.panels).filter((name) => stream.panels[name]?.kind === "line");
+  const wishes: Wish[] = lines.map((name) => ({ stream: stream.name, name }));
+  if (quantity) wishes.push({ stream: stream.name, name: quantity });
+  if (quantity && layer !== null) wishes.push({ stream: stream.name, name: quantity, layer });
+  const { look } = opened;
+  useEffect(() => look(wishes), [look, wishes.map(keyOf).join()]);
+}
+
+function useAsk({ source, name }: Opened): AskPanel {
+  const ask = useCallback((question: PanelQuestion) => source.panel(name, question), [source, name]);
+  return source.kind === "server" ? ask : null;
 }
 
 function panelsOf<P extends { kind: string }>(stream: StreamData, kind: P["kind"]): [string, P][] {
