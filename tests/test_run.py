@@ -138,6 +138,7 @@ def test_alarms_are_raised_once_while_the_run_goes_on(
     tmp_path: Any, caplog: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(lookout, "SECONDS", 0.2)
+    monkeypatch.setattr(lookout, "REST", 0.0)
     model, optimizer = pair()
     with caplog.at_level(logging.WARNING, logger="surefoot"):
         run = surefoot.watch(model, optimizer, folder=tmp_path)
