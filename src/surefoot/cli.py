@@ -219,6 +219,20 @@ def zoo(context: typer.Context) -> None:
     os.execv(sys.executable, command)
 
 
+@app.command(
+    context_settings={**PASS_ON, "help_option_names": []}, add_help_option=False
+)
+def ui(context: typer.Context) -> None:
+    """Show the runs of a folder in a browser, while they train and afterwards.
+
+    surefoot ui [FOLDER] [--port N] [--no-browser]
+    """
+    sys.stdout.flush()
+    # -P: what lies in the working folder is not taken for a package.
+    command = [sys.executable, "-P", "-m", "surefoot.dashboard", *context.args]
+    os.execv(sys.executable, command)
+
+
 def _first_to_try(found: list[Diagnosis]) -> Prescription:
     """The likeliest remedy that can be carried out without a person."""
     for diagnosis in found:

@@ -157,7 +157,7 @@ def _read_summary(path: Path, reader: RecordReader) -> RunSummary:
         status=reader.status(),
         steps=max((step + 1 for step in last if step is not None), default=0),
         streams=streams,
-        last_loss=None if loss is None else _last_loss(reader, loss),
+        last_loss=None if loss is None else last_loss(reader, loss),
         trouble=reader.damage or reader.meta.get("trouble"),
     )
 
@@ -170,7 +170,8 @@ def _created(path: Path, text: object) -> datetime:
     return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
-def _last_loss(reader: RecordReader, stream: str) -> float | None:
+def last_loss(reader: RecordReader, stream: str) -> float | None:
+    """The last reading of a stream's loss; None where there is none."""
     # The loss may end before other quantities do: its own last block is wanted.
     start, last = reader.last_step(stream, "loss"), None
     for block in reader.blocks("loss", stream, start=start):

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from surefoot.report.contents import Carried, contents
+from surefoot.report.contents import Carried, Judged, contents
 from surefoot.report.panels import COLUMNS, Record
 from surefoot.report.pictures import MAPS
 from surefoot.report.text import diagnosis_text
@@ -55,18 +55,28 @@ def write_report(
         OSError: `out` cannot be written.
     """
     path = Path(out)
-    path.write_text(_small(record, diagnoses, verdicts), encoding="utf-8")
+    path.write_text(report_text(record, diagnoses, verdicts), encoding="utf-8")
     return path
 
 
-def _small(
-    record: Record, diagnoses: Sequence[Diagnosis], verdicts: Sequence[Verdict]
+def report_text(
+    record: Record,
+    diagnoses: Sequence[Diagnosis],
+    verdicts: Sequence[Verdict] = (),
+    *,
+    judged: Judged | None = None,
 ) -> str:
-    """The page with as many columns and maps as fit."""
+    """The report as text, with as many columns and maps as fit into 1 MB.
+
+    `judged` says how far the diagnosis is; None where it has just been made.
+
+    Raises:
+        AssetsError: the page's script and style were not built.
+    """
     columns, maps = COLUMNS, len(MAPS)
     while True:
         carried = Carried(columns, maps)
-        data = contents(record, diagnoses, verdicts, carried=carried)
+        data = contents(record, diagnoses, verdicts, judged=judged, carried=carried)
         text = page(data, said=_said(record, diagnoses))
         if len(text.encode()) <= MOST_BYTES or maps == 1:
             return text
@@ -101,6 +111,15 @@ def page(data: Mapping[str, Any], *, said: str = "", served: bool = False) -> st
         data=inert_json(data),
         script=script,
     )
+
+
+def served_policy() -> str:
+    """The policy of a page that a server hands out, as that page states it itself.
+
+    Raises:
+        AssetsError: the page's script and style were not built.
+    """
+    return policy(_script(asset("page.js")), asset("page.css"), served=True)
 
 
 def asset(name: str) -> str:

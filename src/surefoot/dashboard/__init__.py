@@ -1,0 +1,1 @@
+"""The dashboard: a folder of records in, pages in a browser on this machine out."""
