@@ -10,8 +10,9 @@ import numpy as np
 
 from surefoot.record.folder import list_runs
 from surefoot.record.reader import RecordReader
+from surefoot.record.rollup import Rollup
 from surefoot.record.schema import FORMAT_VERSION
-from surefoot.types import Event, Module, Parameter
+from surefoot.types import Event, Module, Parameter, Series
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -22,8 +23,8 @@ def _assert_v1(reader: RecordReader) -> None:
     assert reader.meta["argv"] == ["--lr", "0.1"]
     assert reader.status() == "failed"
     assert reader.streams() == ("main", "critic")
-    assert reader.quantities() == ("loss", "grad_norm")
-    assert reader.last_step() == 199
+    assert reader.quantities()[:2] == ("loss", "grad_norm")
+    assert reader.last_step(quantity="loss") == 199
     _assert_v1_readings(reader)
     assert reader.events() == [
         Event(0, "start", {"script": "train.py"}),
@@ -59,6 +60,46 @@ def _assert_v1_readings(reader: RecordReader) -> None:
     )
 
 
+def _assert_v2(reader: RecordReader) -> None:
+    """What format 1 holds, fields, and a series that is long enough for rollups."""
+    _assert_v1(reader)
+    assert reader.quantities() == ("loss", "grad_norm", "lr")
+    assert reader.last_step() == 8990
+    _assert_v2_fields(reader)
+    for points in (10, 100, 1000):
+        seen = reader.overview("lr", points=points)
+        _assert_extremes(seen.rollup, reader.series("lr"))
+    assert seen.layers == ("group 0", "group 1")
+    near = reader.overview("lr", points=100, start=500, stop=540, layers=["group 1"])
+    assert near.rollup.width == 1
+    assert near.rollup.high[17, 0] == np.float32(1e30)
+
+
+def _assert_extremes(rolled: Rollup, series: Series) -> None:
+    np.testing.assert_array_equal(
+        np.fmax.reduce(rolled.high), np.fmax.reduce(series.values)
+    )
+    np.testing.assert_array_equal(
+        np.fmin.reduce(rolled.low), np.fmin.reduce(series.values)
+    )
+    assert rolled.broken.sum(axis=0).tolist() == [1, 0]
+
+
+def _assert_v2_fields(reader: RecordReader) -> None:
+    layers = ("0.weight", "0.bias")
+    assert reader.field_index() == [
+        ("grad_histogram", "main", 0, layers),
+        ("grad_histogram", "main", 64, layers),
+        ("landscape", "critic", 150, ()),
+    ]
+    found = reader.field("grad_histogram", step=63)
+    assert (found.step, found.about) == (0, {"of": 4096})
+    assert found.axes == {"layer": list(layers), "bin": [-2.0, -1.0, 0.0]}
+    assert found.values.tolist() == [[0, 1, 2], [3, 4, 5]]
+    surface = reader.field("landscape", "critic")
+    np.testing.assert_array_equal(surface.values, [[3, 4], [np.nan, 1], [np.inf, 2]])
+
+
 def test_there_is_a_golden_record_of_each_format() -> None:
     names = {path.name for path in GOLDEN.glob("*.surefoot")}
     assert names == {f"v{version + 1}.surefoot" for version in range(FORMAT_VERSION)}
@@ -87,11 +128,40 @@ def test_format_1_is_listed(tmp_path) -> None:
     assert np.isnan(found.last_loss)
 
 
+def test_format_1_has_an_overview() -> None:
+    with RecordReader(GOLDEN / "v1.surefoot") as reader:
+        rolled = reader.overview("loss", points=100).rollup
+        assert rolled.width == 2
+        assert rolled.high[0, 0] == 2
+        assert rolled.low[0, 0] == 1
+        assert np.flatnonzero(rolled.broken).tolist() == [99]
+        assert reader.field_index() == []
+        assert reader.field("grad_histogram") is None
+
+
+def test_format_2_opens() -> None:
+    path = GOLDEN / "v2.surefoot"
+    assert path.stat().st_size < 80_000
+    with RecordReader(path) as reader:
+        _assert_v2(reader)
+    assert sorted(one.name for one in GOLDEN.glob("v2*")) == ["v2.surefoot"]
+
+
+def test_format_2_is_rescued(tmp_path) -> None:
+    data = (GOLDEN / "v2.surefoot").read_bytes()
+    (tmp_path / "a.surefoot").write_bytes(bytes(100) + data[100:])
+    with RecordReader(tmp_path / "a.surefoot") as reader:
+        assert reader.damage is not None
+        _assert_v1_readings(reader)
+        _assert_v2_fields(reader)
+        _assert_extremes(reader.overview("lr", points=100).rollup, reader.series("lr"))
+
+
 def test_what_is_written_now_equals_the_newest(tmp_path) -> None:
-    place = GOLDEN / "make_golden.py"
+    place = GOLDEN / "make_golden_v2.py"
     spec = importlib.util.spec_from_file_location("make_golden", place)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     script.written(tmp_path / "now.surefoot")
     with RecordReader(tmp_path / "now.surefoot") as reader:
-        _assert_v1(reader)
+        _assert_v2(reader)

@@ -169,7 +169,7 @@ def test_reading_a_long_run_is_quick(tmp_path) -> None:
             writer.flush()
     writer.close()
     assert writer.dropped == 0
-    assert path.stat().st_size < 85e6
+    assert path.stat().st_size < 105e6  # readings 80 MB, rollups a quarter
     spent: list[float] = []
     for _ in range(2):
         begun = time.process_time()

@@ -6,12 +6,16 @@ shift what was already drawn, and a spike of one step survives any reduction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from surefoot.types import Floats, Steps
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,20 +23,20 @@ class Rollup:
     """What n bins of `width` steps hold; arrays but `steps` are shaped like the values.
 
     `steps` `[n]` is the first recorded step in each bin. `low` and `high` are the
-    extremes, infinities included and NaN left out (NaN if there is nothing else);
+    extremes, infinities included and NaN left out (NaN if there is nothing else).
     `broken` tells whether any reading in the bin is NaN or infinite.
     """
 
     steps: Steps
     low: Floats
     high: Floats
-    broken: npt.NDArray[np.bool_]
+    broken: Flags
     width: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A quantity over time in bins: `rollup` has a column for each of `layers`."""
+    """A quantity at a glance: `rollup.low[:, i]` belongs to `layers[i]`."""
 
     quantity: str
     stream: str
@@ -58,30 +62,123 @@ def rollup(
     >>> float(rollup(loss, np.arange(1000), 20).high.max())
     90.0
     """
-    if bins < 2:
-        raise ValueError(f"bins is {bins}; expected at least 2; ask for more points")
+    check_bins(bins)
     if len(values) != len(steps):
         raise ValueError(
             f"{len(values)} values came with {len(steps)} steps; expected one row of "
             "values a step; pass both of the same series"
         )
-    width = _width(steps, bins) if width is None else width
-    if not len(steps):
-        return Rollup(steps, values, values, np.isnan(values), width)
-    starts = np.flatnonzero(np.diff(steps // width, prepend=steps[0] // width - 1))
-    finite = np.isfinite(values)
+    width = width_for(steps, bins) if width is None else width
+    return coarser(as_bins(values, steps), width)
+
+
+def check_bins(bins: int) -> None:
+    """Refuse to draw a line on one point.
+
+    Raises:
+        ValueError: fewer than 2.
+    """
+    if bins < 2:
+        raise ValueError(f"bins is {bins}; expected at least 2; ask for more points")
+
+
+def as_bins(values: Floats, steps: Steps) -> Rollup:
+    """Each reading as a bin of its own."""
+    return Rollup(steps, values, values, ~np.isfinite(values), 1)
+
+
+def width_for(steps: Steps, bins: int, at_least: int = 1) -> int:
+    """The smallest power of two of steps that makes at most `bins` bins.
+
+    `steps` are in ascending order, `at_least` is a power of two.
+    """
+    width = at_least
+    keys = _distinct(steps // width)
+    while len(keys) > bins:
+        width *= 2
+        keys = _distinct(keys // 2)
+    return width
+
+
+def coarser(fine: Rollup, width: int) -> Rollup:
+    """The same on bins of `width` steps; a bin counts where its first step lies."""
+    if not len(fine.steps):
+        return Rollup(fine.steps, fine.low, fine.high, fine.broken, width)
+    keys = fine.steps // width
+    starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
+    if len(starts) == len(keys):
+        return Rollup(fine.steps, fine.low, fine.high, fine.broken, width)
     return Rollup(
-        steps=steps[starts],
-        low=np.fmin.reduceat(values, starts),
-        high=np.fmax.reduceat(values, starts),
-        broken=np.logical_or.reduceat(~finite, starts),
+        steps=fine.steps[starts],
+        low=_reduced(np.fmin, fine.low, starts),
+        high=_reduced(np.fmax, fine.high, starts),
+        broken=_reduced(np.logical_or, fine.broken, starts),
         width=width,
     )
 
 
-def _width(steps: Steps, bins: int) -> int:
-    """The smallest power of two of steps that makes at most `bins` bins."""
-    width = 1
-    while 1 + np.count_nonzero(np.diff(steps // width)) > bins:
-        width *= 2
-    return width
+def joined(parts: Sequence[Rollup]) -> Rollup:
+    """Parts of the same layers as one, in the order of their steps."""
+    if len(parts) == 1:
+        return parts[0]
+    steps = np.concatenate([one.steps for one in parts])
+    low = np.concatenate([one.low for one in parts])
+    high = np.concatenate([one.high for one in parts])
+    broken = np.concatenate([one.broken for one in parts])
+    width = max(one.width for one in parts)
+    if bool(np.all(steps[1:] >= steps[:-1])):
+        return Rollup(steps, low, high, broken, width)
+    order = np.argsort(steps, kind="stable")
+    return Rollup(steps[order], low[order], high[order], broken[order], width)
+
+
+def side_by_side(
+    parts: Sequence[tuple[Sequence[int], Rollup]], layers: int, width: int
+) -> Rollup:
+    """Parts of different layers as one on bins of `width` steps.
+
+    Args:
+        parts: The columns among all `layers` that a part fills, and the part.
+        layers: Number of columns; NaN and not broken where no part says anything.
+        width: Steps a bin is wide.
+    """
+    if len(parts) == 1 and list(parts[0][0]) == list(range(layers)):
+        return coarser(parts[0][1], width)
+    binned = [(columns, coarser(one, width)) for columns, one in parts]
+    firsts = np.sort(np.concatenate([one.steps for _, one in binned]), kind="stable")
+    starts = np.flatnonzero(np.diff(firsts // width, prepend=-(2**62)))
+    steps = firsts[starts]
+    low = np.full((len(steps), layers), np.nan, np.float32)
+    high, broken = low.copy(), np.zeros(low.shape, np.bool_)
+    for columns, one in binned:
+        rows = np.searchsorted(steps // width, one.steps // width)
+        place = rows[:, None], np.array(columns, np.intp)
+        low[place] = np.fmin(low[place], one.low)
+        high[place] = np.fmax(high[place], one.high)
+        broken[place] |= one.broken
+    return Rollup(steps, low, high, broken, width)
+
+
+# --- parts ----------------------------------------------------------------------
+
+
+_FEW = 64  # as many calls of numpy cost less than reduceat does on some 100 columns
+
+
+def _distinct(ordered: Steps) -> Steps:
+    if not len(ordered):
+        return ordered
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])]
+
+
+def _reduced(function: np.ufunc, values: Any, starts: npt.NDArray[np.intp]) -> Any:
+    """`function.reduceat(values, starts)`, fast for many columns and small groups."""
+    sizes = np.diff(starts, append=len(values))
+    most = int(sizes.max())
+    if values.ndim < 2 or most > _FEW:
+        return function.reduceat(values, starts, axis=0)
+    found = values[starts]
+    for nth in range(1, most):
+        longer = np.flatnonzero(sizes > nth)
+        found[longer] = function(found[longer], values[starts[longer] + nth])
+    return found

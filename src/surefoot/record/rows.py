@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from surefoot.record.schema import SEQUENCE_BITS
-from surefoot.types import Event, Floats, Series, Steps
+from surefoot.types import Event, Field, Floats, Series, Steps
 
 Row = tuple[Any, ...]
 
@@ -96,6 +97,8 @@ def whole(table: str, row: Row) -> bool:
     """Whether a row of that table is as it was written."""
     if table == "chunk":
         return chunk_whole(row)
+    if table == "field":
+        return field_whole(row)
     return crc_of(table, *row[:-1]) == row[-1]
 
 
@@ -165,6 +168,49 @@ def no_readings(quantity: str, stream: str, layers: tuple[str, ...]) -> Series:
     """A series of no steps at all."""
     steps, values = np.empty(0, np.int64), np.empty((0, len(layers)), np.float32)
     return Series(quantity, layers, steps, values, stream)
+
+
+# --- fields -----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldText:
+    """What a field is beside its numbers; `axes` and `about` are JSON."""
+
+    step: int
+    stream: str
+    kind: str
+    axes: str
+    about: str
+
+
+def field_row(number: int, text: FieldText, values: Floats) -> Row:
+    """Row of table `field`; `values` are little-endian float32, row-major."""
+    row = (
+        number, text.step, text.stream, text.kind, text.axes, text.about,
+        values.tobytes(),
+    )  # fmt: skip
+    return (*row, _field_crc(row))
+
+
+def field_whole(row: Row) -> bool:
+    """Whether a row of `field` is as it was written."""
+    return isinstance(row[6], bytes) and _field_crc(row[:-1]) == row[-1]
+
+
+def field_in(row: Row) -> Field | None:
+    """The field in a row that is whole; None if its axes do not fit its numbers."""
+    _, step, stream, kind, axes, about, blob, _ = row
+    named = dict(json.loads(axes))
+    shape = [len(ticks) for ticks in named.values()]
+    if len(blob) != 4 * math.prod(shape):
+        return None
+    values = np.frombuffer(blob, dtype="<f4").reshape(shape)
+    return Field(step, kind, named, values, stream, json.loads(about))
+
+
+def _field_crc(row: Row) -> int:
+    return zlib.crc32(row[6], crc_of("field", *row[:6]))
 
 
 # --- merging ----------------------------------------------------------------------

@@ -20,8 +20,15 @@ from surefoot.record.schema import PAGE_BYTES
 
 TABLE_LEAF = 13
 WAL_MAGIC = (0x377F0682, 0x377F0683)
-COLUMNS: Mapping[int, str] = {4: "meta", 5: "channel", 6: "event", 7: "chunk"}
-"""Which table a row belongs to, by its number of columns."""
+COLUMNS: Mapping[int, str] = {
+    4: "meta",
+    5: "channel",
+    6: "event",
+    7: "chunk",
+    8: "field",
+}
+"""Which table a row belongs to, by its number of columns. Rollups are not among
+them: the readings that they were made of say more."""
 
 UNNAMED = "unnamed "
 """What readings are called, with a number, of which only the name is lost."""

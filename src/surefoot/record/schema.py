@@ -17,8 +17,9 @@ import sqlite3
 from datetime import datetime
 from pathlib import Path
 
-FORMAT_VERSION = 1
-"""Of the tables below; kept in the file's `user_version`."""
+FORMAT_VERSION = 2
+"""Of the tables below; kept in the file's `user_version`. Format 1 has no `rollup`
+and no `field`."""
 
 APPLICATION_ID = 0x53464F54
 """ASCII "SFOT"; marks a SQLite file as a Surefoot record (`application_id`)."""
@@ -46,7 +47,17 @@ CREATE TABLE chunk(
     id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL,
     count INTEGER NOT NULL, steps BLOB, "values" BLOB NOT NULL,
     crc INTEGER NOT NULL);
+CREATE TABLE field(
+    id INTEGER PRIMARY KEY, step INTEGER NOT NULL, stream TEXT NOT NULL,
+    kind TEXT NOT NULL, axes TEXT NOT NULL, about TEXT NOT NULL,
+    "values" BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE rollup(
+    id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    block INTEGER NOT NULL, taken INTEGER NOT NULL, steps NOT NULL,
+    low BLOB NOT NULL, high BLOB NOT NULL, broken BLOB NOT NULL,
+    crc INTEGER NOT NULL);
 """
+"""No two tables have the same number of columns: `salvage` tells them apart by it."""
 
 NETWORK_FILE_SYSTEMS = (
     "nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p",

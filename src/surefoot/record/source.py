@@ -30,6 +30,8 @@ FORMATS_EVER = 256
 """A format version from here on is taken for a broken header, not a newer program."""
 
 TABLES = ("meta", "channel", "event", "chunk")
+LATER_TABLES = ("field", "rollup")
+"""Those that records of format 1 do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Source:
 
     connection: sqlite3.Connection
     damage: str | None = None
+    later: bool = True
+    """Whether there are the tables that came with format 2."""
 
 
 def opened(path: Path) -> Source:
@@ -50,7 +54,7 @@ def opened(path: Path) -> Source:
     if problem is None:
         for way in (_live, _aside, _frozen):
             with contextlib.suppress(*FAULTS):
-                return Source(_checked(way(path)))
+                return _checked(way(path))
         problem = "its tables cannot be read"
     return rescued(path, problem)
 
@@ -183,12 +187,13 @@ def _connected(path: Path, options: str) -> sqlite3.Connection:
     )
 
 
-def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _checked(connection: sqlite3.Connection) -> Source:
     """The connection, if all tables can be looked at; closed otherwise."""
     try:
-        for table in TABLES:
+        later = connection.execute("PRAGMA user_version").fetchone()[0] > 1
+        for table in TABLES + LATER_TABLES * later:
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
     except FAULTS:
         connection.close()
         raise
-    return connection
+    return Source(connection, later=later)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surefoot.record import rows, schema
+from surefoot.record import pyramid, rows, schema
 from surefoot.types import Floats, Steps
 
 
@@ -52,7 +52,15 @@ class Happening:
     body: str
 
 
-Entry = Block | Meta | Happening
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A field on its way to the record."""
+
+    text: rows.FieldText
+    values: Floats
+
+
+Entry = Block | Meta | Happening | Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,12 @@ class _Numbers:
     channels: Mapping[tuple[str, str, tuple[str, ...]], int]
     sequences: Mapping[int, int]
     keys: Mapping[str, int]
+    growths: Mapping[int, pyramid.Growth]
     events: int = 0
+    fields: int = 0
 
 
-_NOTHING = _Numbers({}, {}, {})
+_NOTHING = _Numbers({}, {}, {}, {})
 
 
 class Store:
@@ -121,7 +131,11 @@ class Store:
 
     def _seal(self) -> str:
         numbers = self._numbers
-        sealed = {"event": numbers.events, "channel": len(numbers.channels)}
+        sealed: dict[str, int] = {
+            "event": numbers.events,
+            "channel": len(numbers.channels),
+            "field": numbers.fields,
+        }
         return rows.encoded({**sealed, "chunk": numbers.sequences})
 
     # --- the file ---------------------------------------------------------------
@@ -199,7 +213,8 @@ def _written(
 ) -> _Numbers:
     """Insert rows for all entries; returns the numbers that follow."""
     channels, sequences = dict(numbers.channels), dict(numbers.sequences)
-    keys, events = dict(numbers.keys), numbers.events
+    keys, events, fields = dict(numbers.keys), numbers.events, numbers.fields
+    growths = dict(numbers.growths)
     for entry in entries:
         if isinstance(entry, Block):
             address = (entry.stream, entry.quantity, entry.layers)
@@ -208,21 +223,44 @@ def _written(
                 _insert_channel(connection, channels[address], address, keys)
             channel = channels[address]
             sequence = sequences.get(channel, 0)
-            number = rows.chunk_number(channel, sequence)
-            _insert(
-                connection, "chunk", rows.chunk_row(number, entry.steps, entry.values)
+            growth = growths.get(channel, pyramid.Growth())
+            growths[channel] = _insert_block(
+                connection, entry, growth, channel=channel, sequence=sequence
             )
             sequences[channel] = sequence + 1
         elif isinstance(entry, Meta):
             number = keys.setdefault(entry.key, len(keys) + 1)
             _insert(connection, "meta", rows.meta_row(number, entry.key, entry.text))
+        elif isinstance(entry, Picture):
+            fields += 1
+            row = rows.field_row(fields, entry.text, entry.values)
+            _insert(connection, "field", row)
         else:
             events += 1
             row = rows.event_row(
                 events, entry.step, entry.stream, entry.kind, entry.body
             )
             _insert(connection, "event", row)
-    return _Numbers(channels, sequences, keys, events)
+    return _Numbers(channels, sequences, keys, growths, events, fields)
+
+
+def _insert_block(
+    connection: sqlite3.Connection,
+    block: Block,
+    growth: pyramid.Growth,
+    *,
+    channel: int,
+    sequence: int,
+) -> pyramid.Growth:
+    """Rows of `chunk`, and of `rollup` where one is complete; what then waits."""
+    number = rows.chunk_number(channel, sequence)
+    _insert(connection, "chunk", rows.chunk_row(number, block.steps, block.values))
+    growth, complete = pyramid.grown(
+        growth, sequence, steps=block.steps, values=block.values
+    )
+    for one in complete:
+        _insert(connection, "rollup", pyramid.rollup_row(channel, one))
+    return growth
 
 
 def _insert_channel(

@@ -24,10 +24,10 @@ import numpy as np
 
 from surefoot.record import liveness
 from surefoot.record.feed import QUEUE_BYTES, Feed
-from surefoot.record.rows import encoded
+from surefoot.record.rows import FieldText, encoded
 from surefoot.record.schema import UNKNOWN_VERSION, RecordError
-from surefoot.record.store import Block, Happening, Meta, Store, plain
-from surefoot.types import Event, Series
+from surefoot.record.store import Block, Happening, Meta, Picture, Store, plain
+from surefoot.types import Event, Field, Series
 
 
 class RecordWriter:
@@ -98,6 +98,33 @@ class RecordWriter:
             self._feed.put(
                 Happening(int(event.step), event.stream, event.kind, body), len(body)
             )
+
+    def field(self, field: Field) -> None:
+        """Queue one histogram, spectrum or surface; never raises.
+
+        Its numbers are copied; a shape that does not fit its axes is refused.
+        """
+        if os.getpid() != self._process:
+            return
+        try:
+            values = np.array(field.values, dtype="<f4", order="C")
+            axes = {name: list(ticks) for name, ticks in field.axes.items()}
+        except (TypeError, ValueError, OverflowError) as error:
+            self._feed.drop(f"{field.kind}: {error}")
+            return
+        expected = tuple(map(len, axes.values()))
+        if values.shape != expected:
+            self._feed.drop(
+                f"a field {field.kind!r} came with values of shape {values.shape}, "
+                f"expected {expected}, the lengths of its axes; it was left out"
+            )
+            return
+        text = FieldText(
+            int(field.step), field.stream, field.kind,
+            plain(list(axes.items())), plain(dict(field.about)),
+        )  # fmt: skip
+        size = values.nbytes + len(text.axes) + len(text.about)
+        self._feed.put(Picture(text, values), size)
 
     def put_meta(self, key: str, value: Any) -> None:
         """Queue a value of `meta`; a later one of the same key replaces it."""
