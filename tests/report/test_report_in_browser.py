@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.util
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
+from browsing import pixels, sideways, view
 from surefoot.report.page import write_report
 from surefoot.types import Event, Facts
 
 pytestmark = pytest.mark.browser
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "browser.py"
 HOSTILE = "</script><img src=x onerror=document.title='owned'>"
 ONSET_LAYER = "blocks.7.attn.qkv.weight"
 SPIKE = 3417
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    spec = importlib.util.spec_from_file_location("surefoot_browser", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=tool.browser(), args=list(tool.FLAGS)
-        )
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page that was opened, with all that it asked for and complained about."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.on("request", lambda one: self.requests.append(one.url))
-        page.on("console", lambda one: self.complaints.append(one.text))
-        page.on("pageerror", lambda one: self.complaints.append(str(one)))
-
-    def open(self, path: Path) -> Page:
-        self.page.goto(path.as_uri())
-        return self.page
-
-
-@pytest.fixture
-def visit(chromium: Browser) -> Iterator[Any]:
-    contexts = []
-
-    def made(width: int = 1280, height: int = 900, **options: Any) -> Visit:
-        size = {"width": width, "height": height}
-        contexts.append(chromium.new_context(viewport=size, **options))
-        return Visit(contexts[-1].new_page())
-
-    yield made
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture
@@ -77,26 +30,6 @@ def sigmoid_page(sigmoid_run, vanishing, verdict, failed_verdict, tmp_path) -> P
 @pytest.fixture
 def spike_page(transformer_run, spike_diagnoses, tmp_path) -> Path:
     return write_report(transformer_run, spike_diagnoses, tmp_path / "spike.html")
-
-
-def view(page: Page, name: str) -> Locator:
-    return page.locator(f'[data-view="{name}"]')
-
-
-PIXELS = """canvas => {
-  const {width, height} = canvas;
-  const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
-  const parts = [];
-  for (let at = 0; at < data.length; at += 32768)
-    parts.push(String.fromCharCode(...data.subarray(at, at + 32768)));
-  return [width, height, btoa(parts.join(""))];
-}"""
-
-
-def pixels(canvas: Locator) -> np.ndarray:
-    """RGBA of a canvas, shape `[height, width, 4]`."""
-    width, height, data = canvas.evaluate(PIXELS)
-    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
 
 
 def test_opens_from_disk_and_asks_nothing_of_a_network(visit, sigmoid_page):
@@ -278,7 +211,7 @@ def test_a_phone_never_scrolls_sideways(visit, spike_page, sigmoid_page, width):
         for summary in page.locator("summary").all():
             summary.click()
         page.wait_for_timeout(50)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert sideways(page) <= width
 
 
 def test_a_tap_on_a_phone_shows_the_layer(visit, sigmoid_page):
@@ -323,7 +256,7 @@ def test_hostile_names_are_shown_as_text(visit, a_run, a_series, vanishing, tmp_
     expect(view(page, "events")).to_contain_text(HOSTILE)
     assert page.title() == "<b><b><b> · Surefoot"
     assert page.locator("img, b > b").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert sideways(page) <= 360
     assert seen.complaints == []
     assert len(seen.requests) == 1
 
