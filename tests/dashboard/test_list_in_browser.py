@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from browsing import sideways, view
+from browsing import view
 
 pytestmark = pytest.mark.browser
 
