@@ -13,6 +13,8 @@ export interface Level {
   label: string;
 }
 
+const SPARSE = 80; // readings of a sparse line from which dots would touch
+
 export interface Drawing {
   /** May be replaced by a longer one of the same form: see formOf. */
   panel: LinePanel;
@@ -115,11 +117,17 @@ function series({ panel, colours, faint, sparse }: Drawing): uPlot.Series[] {
       label,
       stroke: colourOf(line, faint, colours),
       width: faint.has(line) ? 0.75 : panel.high ? 1.1 : 1.6,
-      points: { show: (sparse || few(panel)) && !faint.has(line), size: 4 },
+      points: { show: dotted(panel, line, sparse) && !faint.has(line), size: 4 },
       spanGaps: sparse,
     };
     return panel.high ? [one, { ...one }] : [one];
   });
+}
+
+/** Dots only where they stand apart. */
+function dotted(panel: LinePanel, line: number, sparse: boolean): boolean {
+  if (!sparse) return few(panel);
+  return (panel.low[line] ?? []).filter((value) => value !== null).length < SPARSE;
 }
 
 function axes({ panel, colours, size }: Drawing): uPlot.Axis[] {

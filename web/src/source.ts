@@ -5,6 +5,7 @@
 import type {
   Comparison, FieldData, ListNews, PageData, PanelAnswer, RunList, RunNews, ServerData, VerdictAnswer,
 } from "./data";
+import { ofLayer } from "./field";
 import type { Connection } from "./news";
 import { serverSource } from "./server";
 
@@ -101,23 +102,19 @@ export function reportSource(data: PageData): Source {
   };
 }
 
+/** Whether a field speaks of a layer: it spans several, or it is of that one. */
+function of(field: FieldData, layer: string | undefined): boolean {
+  const own = field.about["layer"];
+  return layer === undefined || typeof own !== "string" || own === layer;
+}
+
 /** The field that a report carries: the last at or before a step, else the first. */
 export function carried(data: PageData, question: FieldQuestion): FieldData | null {
   const stream = data.streams.find((one) => one.name === question.stream);
   const fields = (stream?.fields ?? [])
-    .filter((one) => one.kind === question.kind)
+    .filter((one) => one.kind === question.kind && of(one, question.layer))
     .sort((a, b) => a.step - b.step);
   const before = fields.filter((one) => one.step <= (question.step ?? Infinity));
   const found = before.at(-1) ?? fields[0] ?? null;
   return found && question.layer !== undefined ? ofLayer(found, question.layer) : found;
-}
-
-/** One layer of a field whose first axis are layers; null where it is not among them. */
-export function ofLayer(field: FieldData, layer: string): FieldData | null {
-  const [first, ...axes] = field.axes;
-  if (first?.name !== "layer") return field;
-  const at = first.ticks.indexOf(layer);
-  if (at < 0) return null;
-  const size = axes.reduce((product, axis) => product * axis.ticks.length, 1);
-  return { ...field, axes, values: field.values.slice(at * size, (at + 1) * size) };
 }

@@ -34,6 +34,9 @@ export interface Palette {
   paper: string;
   alarm: string;
   halo: string;
+  edge: string;
+  /** The way that training went, over the colours of a map. */
+  route: string;
   lines: string[];
 }
 
@@ -49,6 +52,8 @@ export function palette(): Palette {
     paper: named("--card"),
     alarm: named("--alarm"),
     halo: named("--halo"),
+    edge: named("--edge"),
+    route: named("--route"),
     lines: ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"].map(named),
   };
 }

@@ -8,6 +8,7 @@ import { EventList } from "./EventList";
 import { Masthead, RunState } from "./Masthead";
 import { PageFoot } from "./PageFoot";
 import { RunFacts } from "./RunFacts";
+import { StreamParts } from "./StreamParts";
 import { Tracks } from "./Tracks";
 import { Trials } from "./Trials";
 import { Notice } from "./Trouble";
@@ -64,6 +65,12 @@ export function RunPage({ data, opened, place }: Props) {
               focus={focus} opened={opened}
             />
           </section>
+        )}
+        {shown && (
+          <StreamParts
+            key={`parts of ${shown.name}`} stream={shown} accusing={accusing} focus={focus} opened={opened}
+            theme={place.theme}
+          />
         )}
         <EventList events={data.events} />
         <RunFacts data={data} />

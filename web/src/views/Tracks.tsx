@@ -10,6 +10,7 @@ import type { Theme } from "../theme";
 import { EventStrip } from "./EventStrip";
 import { FineLine } from "./FineLine";
 import { MapTracks } from "./MapTracks";
+import { hasSharpness, HistogramTrack, SHARES, SharesTrack, SHARPNESS, SharpnessTrack } from "./MoreTracks";
 import { QuantityChooser } from "./QuantityChooser";
 import { SpanButtons } from "./SpanButtons";
 import type { AskPanel } from "./useFiner";
@@ -42,6 +43,7 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
   const { range, zoom } = spanned;
   const [quantity, choose] = useChosen(stream, accusing, data.names);
   const [wanted, want] = useState<string | null>(null);
+  const [clicked, click] = useState<number | null>(null);
   useEffect(() => focus.follow({
     layer: want,
     step: (step) => { zoom(around(step, whole)); pointer.move(step); },
@@ -60,7 +62,9 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
       question={{ stream: stream.name, name }} ask={ask}
     />
   );
-  const others = lines.filter(([name]) => name !== "loss");
+  const others = lines.filter(([name]) => name !== "loss" && name !== SHARPNESS);
+  const edge = hasSharpness(stream);
+  const select = (chosen: number): void => { want(names[chosen] ?? null); click(pointer.place.step); };
   return (
     <div class="tracks">
       {lines.filter(([name]) => name === "loss").map(([name, panel]) => line(name, panel, 150))}
@@ -71,10 +75,13 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
       </div>
       <MapTracks
         quantity={quantity} panel={map} names={names} accused={accused} row={row} shared={shared}
-        layerIndex={map?.y[row] ?? -1} stream={stream} ask={ask} select={(chosen) => want(names[chosen] ?? null)}
+        layerIndex={map?.y[row] ?? -1} stream={stream} ask={ask} select={select}
         refused={opened.refused.get(keyOf({ stream: stream.name, name: quantity })) ?? null}
       />
-      {others.map(([name, panel], index) => line(name, panel, 96, index === others.length - 1))}
+      <HistogramTrack stream={stream} opened={opened} layer={names[row] ?? null} step={clicked} shared={shared} />
+      <SharesTrack stream={stream} names={data.names} shared={shared} />
+      {others.map(([name, panel], index) => line(name, panel, 96, !edge && index === others.length - 1))}
+      {edge && <SharpnessTrack stream={stream} shared={shared} />}
     </div>
   );
 }
@@ -83,15 +90,15 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
 function useChosen(stream: StreamData, accusing: Diagnosis[], names: string[]): [string, (name: string) => void] {
   const [chosen, choose] = useState<string | null>(null);
   const first = useRef("");
-  const maps = panelsOf<HeatPanel>(stream, "heatmap");
+  const maps = panelsOf<HeatPanel>(stream, "heatmap").filter(([name]) => name !== SHARES);
   if (!first.current && maps.length) first.current = telling(maps, accusing, names);
-  const offered = stream.offers.find((offer) => offer.kind === "heatmap")?.name ?? "";
+  const offered = stream.offers.find((offer) => offer.kind === "heatmap" && offer.name !== SHARES)?.name ?? "";
   return [chosen ?? (first.current || offered), choose];
 }
 
 /** Maps that can be looked at; a report has only those that it holds. */
 function mapsOf(stream: StreamData, opened: Opened): [name: string, title: string][] {
-  const offered = stream.offers.filter((offer) => offer.kind === "heatmap");
+  const offered = stream.offers.filter((offer) => offer.kind === "heatmap" && offer.name !== SHARES);
   const there = opened.source.kind === "server" ? offered : offered.filter((offer) => offer.name in stream.panels);
   if (there.length) return there.map((offer) => [offer.name, offer.title]);
   return panelsOf<HeatPanel>(stream, "heatmap").map(([name, panel]) => [name, panel.title]);
@@ -101,6 +108,7 @@ function mapsOf(stream: StreamData, opened: Opened): [name: string, title: strin
 function useWishes(opened: Opened, stream: StreamData, quantity: string, layer: string | null): void {
   const lines = Object.keys(stream.panels).filter((name) => stream.panels[name]?.kind === "line");
   const wishes: Wish[] = lines.map((name) => ({ stream: stream.name, name }));
+  if (stream.offers.some((offer) => offer.name === SHARES)) wishes.push({ stream: stream.name, name: SHARES });
   if (quantity) wishes.push({ stream: stream.name, name: quantity });
   if (quantity && layer !== null) wishes.push({ stream: stream.name, name: quantity, layer });
   const { look } = opened;

@@ -1,0 +1,47 @@
+// Where the eigenvalues of a curvature matrix lie: a recorded density in, what is drawn
+// and said of it out.
+import type { FieldData } from "./data";
+import { numbersOf } from "./field";
+
+export interface Spectrum {
+  step: number;
+  /** Ascending eigenvalues, and the density at each. */
+  at: number[];
+  density: number[];
+  /** Largest eigenvalues, largest first. */
+  top: number[];
+  /** Share of all eigenvalues that is below zero; null where that cannot be told. */
+  below: number | null;
+}
+
+export const DECADES = 5; // of density that are drawn
+
+/** Null for a field that is no density over eigenvalues. */
+export function spectrumOf(field: FieldData): Spectrum | null {
+  const axis = field.axes.find((one) => one.name === "eigenvalue");
+  const at = (axis?.ticks ?? []).map(Number);
+  const density = field.values.slice(0, at.length).map((value) => value ?? 0);
+  if (at.length < 2 || density.length !== at.length || !at.every(Number.isFinite)) return null;
+  const top = numbersOf(field.about["top"]).sort((a, b) => b - a);
+  return { step: field.step, at, density, top, below: belowZero(at, density) };
+}
+
+/** Trapezoids; the cell that holds zero is cut there. */
+function belowZero(at: number[], density: number[]): number | null {
+  let [below, total] = [0, 0];
+  for (let index = 1; index < at.length; index++) {
+    const [from = 0, to = 0] = [at[index - 1], at[index]];
+    const [one = 0, two = 0] = [density[index - 1], density[index]];
+    const area = ((one + two) / 2) * (to - from);
+    total += area;
+    if (to <= 0) below += area;
+    else if (from < 0) below += area * (-from / (to - from));
+  }
+  return total > 0 ? below / total : null;
+}
+
+/** Powers of ten of the density axis: the highest that is reached and DECADES below. */
+export function decadesOf(density: number[]): [number, number] {
+  const top = Math.ceil(Math.log10(Math.max(...density, Number.MIN_VALUE)) - 1e-9);
+  return [top - DECADES, top];
+}

@@ -1,0 +1,67 @@
+// What belongs to one stream beside and below its charts: its data in, sections out.
+import { useMemo } from "preact/hooks";
+import type { Diagnosis, LinePanel, StreamData } from "../data";
+import { offerOf } from "../field";
+import type { Focus } from "../focus";
+import { EDGE, largestAt } from "../sharpness";
+import type { Theme } from "../theme";
+import { Batches } from "./Batches";
+import { Landscape } from "./Landscape";
+import { ModelTree } from "./ModelTree";
+import { Spectra } from "./Spectra";
+import { useAskField } from "./useField";
+import type { Opened } from "./useRun";
+
+interface Props {
+  stream: StreamData;
+  accusing: Diagnosis[];
+  focus: Focus;
+  opened: Opened;
+  theme: Theme;
+}
+
+export function StreamParts({ stream, accusing, focus, opened, theme }: Props) {
+  const ask = useAskField(opened);
+  const landscape = offerOf(stream, "landscape");
+  const spectrum = offerOf(stream, "spectrum");
+  const rate = stream.panels["lr"];
+  const edgeAt = useMemo(() => edgeOf(rate?.kind === "line" ? rate : null), [rate]);
+  const show = (act: () => void): void => { act(); approach(); };
+  return (
+    <>
+      <div class="pair">
+        {stream.facts.modules.length > 0 && (
+          <section aria-labelledby="model-title">
+            <div class="heading">
+              <h2 id="model-title">The model</h2>
+              <p class="hint">Choose a part to see it in the charts.</p>
+            </div>
+            <ModelTree facts={stream.facts} diagnoses={accusing} select={(layer) => show(() => focus.layer(layer))} />
+          </section>
+        )}
+        {stream.batches.length > 0 && (
+          <section aria-labelledby="batches-title">
+            <div class="heading"><h2 id="batches-title">Batches that stand out</h2></div>
+            <Batches batches={stream.batches} show={(step) => show(() => focus.step(step))} />
+          </section>
+        )}
+      </div>
+      {landscape && <Landscape ask={ask} stream={stream.name} offer={landscape} theme={theme} />}
+      {spectrum && <Spectra ask={ask} stream={stream.name} offer={spectrum} edgeAt={edgeAt} theme={theme} />}
+    </>
+  );
+}
+
+/** 2 / learning rate at a step. */
+function edgeOf(rate: LinePanel | null): (step: number) => number | null {
+  return (step) => {
+    const found = rate && largestAt(rate, step);
+    return found ? EDGE / found : null;
+  };
+}
+
+/** Brings the charts into view; the focus stays where it is. */
+export function approach(): void {
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  document.getElementById("linked")?.scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+}
