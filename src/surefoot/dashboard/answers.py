@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.dashboard.examiner import Examiner
-from surefoot.dashboard.glances import ODD, Glance, Glances, trouble_of
-from surefoot.dashboard.judging import Judge, Judgement
-from surefoot.dashboard.library import Library, Mark, UnknownRunError
+from surefoot.dashboard.glances import ODD, UNREADABLE, Glance, Glances, trouble_of
+from surefoot.dashboard.judging import Judge, Judgement, judgement
+from surefoot.dashboard.library import Library, Mark, UnknownRunError, has_plain_name
 from surefoot.dashboard.questions import Comparing, FieldQuestion, QuestionError
 from surefoot.record.reader import RecordReader
 from surefoot.record.trials import trials_of
@@ -64,6 +64,9 @@ class Answers:
         self._glances.forget(paths)
         found: list[dict[str, Json]] = []
         for name, path in paths.items():
+            if not has_plain_name(name):
+                found.append(_unnamed(name))
+                continue
             try:
                 mark, seen = self._glances.at(path)
             except UnknownRunError:
@@ -213,6 +216,17 @@ def run_line(name: str, seen: Glance, known: Judgement) -> dict[str, Json]:
         "verdict": _headline(known.found),
         "trouble": seen.trouble,
     }
+
+
+def _unnamed(name: str) -> dict[str, Json]:
+    """The line of a file whose name no request can hold."""
+    shown = name.encode("utf-8", "replace").decode()
+    trouble = (
+        f"the file's name {shown!r} cannot stand in an address; expected a name in "
+        "UTF-8 that is more than dots; rename the file"
+    )
+    seen = Glance(ended=UNREADABLE, trouble=trouble)
+    return run_line(shown, seen, judgement(seen, UNREADABLE, None))
 
 
 def _headline(found: tuple[Diagnosis, ...]) -> dict[str, Json] | None:

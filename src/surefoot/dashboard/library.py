@@ -170,6 +170,19 @@ class Library:
             return False
 
 
+def has_plain_name(name: str) -> bool:
+    """Whether a name can stand in an address: a browser takes dots for folders.
+
+    >>> [has_plain_name(name) for name in ("net 1", "..", "\udcff")]
+    [True, False, False]
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return name not in (".", "..")
+
+
 def _opened(path: Path) -> RecordReader:
     try:
         return RecordReader(path)

@@ -92,6 +92,7 @@ def application(
         **dict.fromkeys(ODD, unreadable),
     }
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    inner.router.redirect_slashes = False  # a name that ends so is another name
     return Guard(inner, allowed)
 
 
