@@ -132,13 +132,13 @@ def panel(
         return None
     own = [one for one in diagnoses if one.stream == query.stream]
     seen = overview(record, picture, query)
-    if not len(seen.rollup.steps):
-        return None
     if query.layer is not None and query.layer not in seen.layers:
         raise KeyError(
             f"{query.name} has no layer {query.layer[:300]!r} in stream "
             f"{query.stream!r}; expected one of those on its map"
         )
+    if not len(seen.rollup.steps):
+        return None
     if picture.kind == "heatmap" and query.layer is None:
         return heatmap(picture, seen, own)
     drawn = line(picture, seen, own if query.layer is None else ())
