@@ -1,5 +1,5 @@
 // Sentences: record values in, plain words out.
-import type { Change, Diagnosis, Prescription, Run, RunEvent, Severity } from "./data";
+import type { Change, Diagnosis, Prescription, Run, Severity } from "./data";
 import { number, step } from "./format";
 
 const ORDER: Severity[] = ["critical", "warning", "info"];
@@ -44,7 +44,7 @@ export function status(run: Pick<Run, "status">): { label: string; kind: string 
   return { label: run.status || "no end recorded", kind: "quiet" };
 }
 
-function knob(name: string): string {
+export function knob(name: string): string {
   return name === "lr" ? "learning rate" : spaced(name);
 }
 
@@ -62,40 +62,6 @@ export function advice(prescription: Prescription): string {
   return prescription.advice || prescription.changes.map(change).join("; ");
 }
 
-/** One line for one event; unknown kinds list what their body holds. */
-export function describe(event: RunEvent): string {
-  const body = event.body;
-  const text = (key: string): string => plain(body[key]);
-  switch (event.kind) {
-    case "start":
-      return `Run started: ${[text("script"), ...list(body["argv"])].join(" ")}`;
-    case "end":
-      return `Run ${text("status")}${body["error"] ? `: ${text("error")}` : ""}`;
-    case "nonfinite":
-      return nonfinite(event);
-    case "probe_off":
-      return `Probe ${text("probe")} switched off: ${text("error")}`;
-    case "skipped_step":
-      return `Update skipped: ${text("reason")}`;
-    case "change":
-      return `${sentence(knob(text("knob")))} changed from ${text("before")} to ${text("after")}: ${text("why")}`;
-    case "finding":
-      return `Alarm: ${spaced(text("signature"))} in ${place(text("layer"))}`;
-    case "note":
-      return text("text");
-    case "verdict":
-      return `Remedy tried: ${verdictRemedy(body)}`;
-    default:
-      return Object.keys(body)
-        .map((key) => `${spaced(key)} ${text(key)}`)
-        .join(", ");
-  }
-}
-
-function nonfinite(event: RunEvent): string {
-  return `First non-finite value in ${birth(event.body)}`;
-}
-
 /** The module, operation and line in which a value stopped being finite. */
 export function birth(body: Record<string, unknown>): string {
   const where = plain(body["module"]) || "an unknown module";
@@ -104,14 +70,6 @@ export function birth(body: Record<string, unknown>): string {
   const pass = body["direction"] ? `, ${plain(body["direction"])} pass` : "";
   const doubt = body["certain"] === false ? " (not certain)" : "";
   return `${where}${from}${line}${pass}${doubt}`;
-}
-
-function verdictRemedy(body: Record<string, unknown>): string {
-  const prescription = body["prescription"];
-  if (prescription && typeof prescription === "object" && "remedy" in prescription) {
-    return spaced(plain(prescription.remedy));
-  }
-  return "a remedy";
 }
 
 const MEANINGS: Record<string, string> = {
@@ -136,10 +94,6 @@ export function plain(value: unknown): string {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.map(plain).join(", ");
   return JSON.stringify(value);
-}
-
-function list(value: unknown): string[] {
-  return Array.isArray(value) ? value.map(plain) : [];
 }
 
 export function steps(count: number): string {

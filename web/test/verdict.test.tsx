@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { afterEach, describe, expect, it } from "vitest";
-import { describe as told } from "../src/words";
+import { describe as told } from "../src/events";
 import { EventList } from "../src/views/EventList";
 import { Verdict } from "../src/views/Verdict";
 import { diagnosis, page } from "./data";

@@ -45,20 +45,8 @@ function Stream({ stream }: { stream: StreamData }) {
           {options.length > 0 && <span class="options">{options.map(([key, value]) => `${spaced(key)} ${plain(value)}`).join(", ")}</span>}
         </Fact>
       )}
-      {facts.modules.length > 0 && <Fact name="Modules"><Modules stream={stream} /></Fact>}
+      {facts.modules.length > 0 && <Fact name="Modules">{step(facts.modules.length)} without children</Fact>}
       {facts.unseen.length > 0 && <Fact name="Not seen">{facts.unseen.join(" ")}</Fact>}
     </dl>
-  );
-}
-
-function Modules({ stream }: { stream: StreamData }) {
-  const { modules } = stream.facts;
-  return (
-    <details>
-      <summary>{modules.length} without children</summary>
-      <ol class="modules">
-        {modules.map((module, index) => <li key={index}><code>{module.name}</code> {module.kind}</li>)}
-      </ol>
-    </details>
   );
 }

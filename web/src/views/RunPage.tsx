@@ -8,7 +8,7 @@ import { EventList } from "./EventList";
 import { Masthead, RunState } from "./Masthead";
 import { PageFoot } from "./PageFoot";
 import { RunFacts } from "./RunFacts";
-import { StreamParts } from "./StreamParts";
+import { approach, StreamParts } from "./StreamParts";
 import { Tracks } from "./Tracks";
 import { Trials } from "./Trials";
 import { Notice } from "./Trouble";
@@ -50,7 +50,7 @@ export function RunPage({ data, opened, place }: Props) {
       <Alarm found={opened.alarms} run={data.run.name} show={point} dismiss={opened.dismiss} />
       {opened.trouble && <Notice error={opened.trouble} />}
       <main>
-        <Verdict data={data} />
+        <Verdict data={data} show={point} />
         {data.verdicts.length > 0 && <Trials verdicts={data.verdicts} />}
         {shown && (
           <section id="linked" tabIndex={-1} aria-labelledby="linked-title">
@@ -72,7 +72,7 @@ export function RunPage({ data, opened, place }: Props) {
             theme={place.theme}
           />
         )}
-        <EventList events={data.events} />
+        <EventList events={data.events} show={(step) => { focus.step(step); approach(); }} />
         <RunFacts data={data} />
       </main>
       <PageFoot name={data.run.name} report={opened.source.reportAddress(data.run.name)} />

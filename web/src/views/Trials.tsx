@@ -6,6 +6,7 @@ import { advice, sentence, spaced } from "../words";
 import { useWidth } from "./useWidth";
 
 export function Trials({ verdicts }: { verdicts: Verdict[] }) {
+  const ranked = sorted(verdicts);
   return (
     <section class="trials" aria-labelledby="trials-title" data-view="trials">
       <div class="heading">
@@ -14,11 +15,68 @@ export function Trials({ verdicts }: { verdicts: Verdict[] }) {
           <i class="dot baseline" /> left alone <i class="dot treated" /> treated, same data order and seed
         </p>
       </div>
+      {!ranked.some((verdict) => verdict.held) && (
+        <p class="no-help"><b>No remedy helped.</b> {nothing(ranked.length)}</p>
+      )}
+      {ranked.length > 1 && <Summary verdicts={ranked} />}
       <div class="trial-list">
-        {verdicts.map((verdict, index) => <Trial key={index} verdict={verdict} />)}
+        {ranked.map((verdict, index) => <Trial key={index} verdict={verdict} />)}
       </div>
     </section>
   );
+}
+
+/** Those that helped first, and by how much. */
+export function sorted(verdicts: Verdict[]): Verdict[] {
+  const effect = (verdict: Verdict): number => (typeof verdict.effect === "number" ? verdict.effect : -Infinity);
+  return [...verdicts].sort((a, b) => Number(b.held) - Number(a.held) || effect(b) - effect(a) || 0);
+}
+
+function nothing(count: number): string {
+  const what = count === 1 ? "It was" : `All ${count} were`;
+  return `${what} compared with runs left alone, on the same data and seeds, and no interval lies above zero.`;
+}
+
+/** All at a glance; more is better, whatever the metric. */
+function Summary({ verdicts }: { verdicts: Verdict[] }) {
+  return (
+    <div class="tried">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Remedy</th><th scope="col">Outcome</th><th scope="col">Metric</th>
+            <th scope="col" class="number">Left alone</th><th scope="col" class="number">Treated</th>
+            <th scope="col" class="number">Effect</th><th scope="col" class="number">95 % interval</th>
+            <th scope="col" class="number">Seeds</th>
+          </tr>
+        </thead>
+        <tbody>
+          {verdicts.map((verdict, index) => (
+            <tr key={index} class={verdict.held ? "held" : "not-held"}>
+              <th scope="row">{sentence(verdict.prescription.remedy)}</th>
+              <td><span class="outcome">{outcome(verdict)}</span></td>
+              <td>{spaced(verdict.metric)}</td>
+              <td class="number">{number(average(verdict.baseline))}</td>
+              <td class="number">{number(average(verdict.treated))}</td>
+              <td class="number"><b>{signed(verdict.effect)}</b></td>
+              <td class="number">{signed(verdict.interval[0])} to {signed(verdict.interval[1])}</td>
+              <td class="number">{verdict.seeds.length}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Mean of those that ended with a number; null where none did. */
+function average(values: (number | string)[]): number | null {
+  const known = finite(values);
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+}
+
+function outcome(verdict: Verdict): string {
+  return verdict.held ? "✓ helped" : "✗ not shown to help";
 }
 
 function Trial({ verdict }: { verdict: Verdict }) {
@@ -28,7 +86,7 @@ function Trial({ verdict }: { verdict: Verdict }) {
     <article class={`trial ${verdict.held ? "held" : "not-held"}`}>
       <header>
         <h3>{sentence(verdict.prescription.remedy)}</h3>
-        <span class="outcome">{verdict.held ? "✓ helped" : "✗ not shown to help"}</span>
+        <span class="outcome">{outcome(verdict)}</span>
       </header>
       <p class="about">{advice(verdict.prescription)}</p>
       <p class="effect">

@@ -1,39 +1,76 @@
 // What is wrong, where, since when, why we think so, what to do: diagnoses in.
 import { useState } from "preact/hooks";
-import type { Diagnosis, PageData, Prescription } from "../data";
+import type { Diagnosis, Judged, PageData, Prescription } from "../data";
 import { percent, step } from "../format";
 import { advice, certainty, change, place, quantityWords, sentence, severityOf, steps } from "../words";
 import { EvidenceTable } from "./EvidenceTable";
 import { SeverityIcon } from "./Icons";
 
-export function Verdict({ data }: { data: PageData }) {
+interface Props {
+  data: PageData;
+  /** Shows a diagnosis' layer and onset in the charts. */
+  show?: (diagnosis: Diagnosis) => void;
+}
+
+export function Verdict({ data, show }: Props) {
   const [first, ...others] = data.diagnoses;
   return (
     <section class="verdict" aria-label="Verdict" data-view="verdict">
-      {first ? <Case diagnosis={first} /> : <Healthy data={data} />}
+      {first ? <Case diagnosis={first} judged={data.judged} show={show} /> : <NoCase data={data} />}
       {others.length > 0 && (
         <div class="others">
           <h3>{others.length === 1 ? "One more finding" : `${others.length} more findings`}</h3>
-          {others.map((diagnosis, index) => <Other key={index} diagnosis={diagnosis} />)}
+          {others.map((diagnosis, index) => <Other key={index} diagnosis={diagnosis} show={show} />)}
         </div>
       )}
     </section>
   );
 }
 
-function Healthy({ data }: { data: PageData }) {
+/** Nothing wrong, nothing known yet, or nothing that could be known. */
+function NoCase({ data }: { data: PageData }) {
+  const { judged, run } = data;
   const looked = data.looked_at.map(quantityWords);
+  if (judged.state === "pending" || judged.state === "failed") {
+    const failed = judged.state === "failed";
+    return (
+      <article class={`case ${failed ? "warning" : "info"}`}>
+        <header>
+          <SeverityIcon kind={failed ? "warning" : "info"} />
+          <div>
+            <h2>{failed ? "This run could not be examined" : "Being examined …"}</h2>
+            <p class="about">{judged.text || (failed ? "The charts below show what was recorded." : "The verdict appears here as soon as it is made.")}</p>
+          </div>
+        </header>
+      </article>
+    );
+  }
+  const soFar = judged.state === "so_far";
   return (
     <article class="case healthy">
       <header>
         <SeverityIcon kind="healthy" />
         <div>
-          <h2>Nothing wrong found in {steps(data.run.steps)}</h2>
+          <h2>{soFar ? "Nothing wrong so far" : "Nothing wrong found"} in {steps(judged.steps ?? run.steps)}</h2>
           {looked.length > 0 && <p class="about">Looked at {looked.join(", ")}.</p>}
+          <HowFar judged={judged} run={soFar ? judged.steps ?? run.steps : run.steps} />
         </div>
       </header>
     </article>
   );
+}
+
+/** Said only where the diagnosis did not see the whole run. */
+function HowFar({ judged, run }: { judged: Judged; run: number }) {
+  const texts = [
+    judged.state === "so_far" && judged.steps !== null && judged.steps !== run ? `So far, ${steps(judged.steps)} looked at.` : "",
+    judged.state === "so_far" && judged.steps === run ? "The run goes on, and so does the diagnosis." : "",
+    judged.state === "pending" ? "Being examined again …" : "",
+    judged.state === "failed" ? "The last examination failed." : "",
+    judged.state === "final" && judged.steps !== null && judged.steps < run ? `${steps(judged.steps)} of ${step(run)} looked at.` : "",
+    judged.text,
+  ].filter(Boolean);
+  return texts.length ? <p class="how-far">{texts.join(" ")}</p> : null;
 }
 
 function Headline({ diagnosis }: { diagnosis: Diagnosis }) {
@@ -46,7 +83,7 @@ function Headline({ diagnosis }: { diagnosis: Diagnosis }) {
   );
 }
 
-function Case({ diagnosis }: { diagnosis: Diagnosis }) {
+function Case({ diagnosis, judged, show }: { diagnosis: Diagnosis; judged: Judged; show: Props["show"] }) {
   const severity = severityOf(diagnosis);
   return (
     <article class={`case ${severity}`}>
@@ -56,7 +93,10 @@ function Case({ diagnosis }: { diagnosis: Diagnosis }) {
           <h2><Headline diagnosis={diagnosis} /></h2>
           <p class="about">{diagnosis.about}</p>
           {diagnosis.told_apart ? <p class="about">Told apart: {diagnosis.told_apart}</p> : null}
-          <Confidence diagnosis={diagnosis} severity={severity} />
+          <Confidence diagnosis={diagnosis} severity={severity}>
+            <Show diagnosis={diagnosis} show={show} />
+          </Confidence>
+          <HowFar judged={judged} run={judged.steps ?? 0} />
         </div>
       </header>
       <Body diagnosis={diagnosis} />
@@ -64,12 +104,24 @@ function Case({ diagnosis }: { diagnosis: Diagnosis }) {
   );
 }
 
-function Confidence({ diagnosis, severity }: { diagnosis: Diagnosis; severity: string }) {
+function Show({ diagnosis, show }: { diagnosis: Diagnosis; show: Props["show"] }) {
+  if (!show) return null;
+  return <button type="button" class="plain" onClick={() => show(diagnosis)}>Show in the charts</button>;
+}
+
+interface ConfidenceProps {
+  diagnosis: Diagnosis;
+  severity: string;
+  children?: preact.ComponentChildren;
+}
+
+function Confidence({ diagnosis, severity, children }: ConfidenceProps) {
   return (
     <p class="confidence">
       <b class={`tag ${severity}`}>{severity}</b>
       <meter min={0} max={1} value={diagnosis.confidence} aria-label="confidence" />
       <span>confidence {percent(diagnosis.confidence)}, {certainty(diagnosis)}</span>
+      {children}
     </p>
   );
 }
@@ -108,7 +160,7 @@ function Remedy({ one }: { one: Prescription }) {
   );
 }
 
-function Other({ diagnosis }: { diagnosis: Diagnosis }) {
+function Other({ diagnosis, show }: { diagnosis: Diagnosis; show: Props["show"] }) {
   const [open, setOpen] = useState(false);
   const severity = severityOf(diagnosis);
   return (
@@ -118,7 +170,7 @@ function Other({ diagnosis }: { diagnosis: Diagnosis }) {
         <span class="line"><Headline diagnosis={diagnosis} /></span>
         <span class="share">{percent(diagnosis.confidence)}{diagnosis.confirmed ? "" : ", unconfirmed"}</span>
       </summary>
-      <p class="about">{diagnosis.about}</p>
+      <p class="about">{diagnosis.about} <Show diagnosis={diagnosis} show={show} /></p>
       <Body diagnosis={diagnosis} />
     </details>
   );

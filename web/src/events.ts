@@ -1,0 +1,135 @@
+// What happened in a run: recorded events in, groups, signs and sentences out.
+import type { RunEvent } from "./data";
+import { step } from "./format";
+import { birth, knob, place, plain, sentence, spaced } from "./words";
+
+/** Kinds that are told apart at a glance, by shape first and colour second. */
+export interface Group {
+  name: string;
+  /** One and several of them. */
+  label: [string, string];
+  path: string;
+  tone: string;
+  kinds: readonly string[];
+}
+
+const DOT = "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0";
+
+/** In the order of their weight; the last takes all kinds that no other names. */
+export const GROUPS: readonly Group[] = [
+  { name: "alarm", label: ["alarm", "alarms"], path: "M0-6 6 5H-6z", tone: "alarm", kinds: ["finding"] },
+  { name: "nonfinite", label: ["non-finite value", "non-finite values"], path: "M-5-5 5 5M5-5-5 5", tone: "alarm crossed", kinds: ["nonfinite"] },
+  { name: "change", label: ["change", "changes"], path: "M0-6 6 0 0 6-6 0z", tone: "act", kinds: ["change", "verdict"] },
+  { name: "skipped", label: ["skipped update", "skipped updates"], path: "M-5-5h10v10h-10z", tone: "alert", kinds: ["skipped_step", "probe_off"] },
+  { name: "checkpoint", label: ["checkpoint", "checkpoints"], path: "M-4-6h8v12l-4-3.5-4 3.5z", tone: "calm", kinds: ["checkpoint"] },
+  { name: "other", label: ["other", "other"], path: DOT, tone: "quiet", kinds: [] },
+];
+
+export function groupOf(kind: string): Group {
+  const other = GROUPS[GROUPS.length - 1] as Group;
+  return GROUPS.find((group) => group.kinds.includes(kind)) ?? other;
+}
+
+/** How many events of each group there are; groups without any are left out. */
+export function counted(events: RunEvent[]): { group: Group; count: number }[] {
+  return GROUPS.map((group) => ({ group, count: events.filter((event) => groupOf(event.kind) === group).length }))
+    .filter((one) => one.count > 0);
+}
+
+/** One line of a list: an event, or several alike in a row. */
+export interface Line {
+  event: RunEvent;
+  /** Step of the last of them. */
+  last: number;
+  count: number;
+}
+
+/** Updates skipped one after the other for one reason are one line. */
+export function folded(events: RunEvent[]): Line[] {
+  const lines: Line[] = [];
+  for (const event of events) {
+    const before = lines.at(-1);
+    if (before && event.kind === "skipped_step" && alike(before.event, event)) {
+      before.last = event.step;
+      before.count += 1;
+    } else lines.push({ event, last: event.step, count: 1 });
+  }
+  return lines;
+}
+
+function alike(one: RunEvent, other: RunEvent): boolean {
+  return one.kind === other.kind && one.stream === other.stream && plain(one.body["reason"]) === plain(other.body["reason"]);
+}
+
+export function told({ event, count }: Line): string {
+  return count > 1 ? `${step(count)} updates skipped in a row: ${plain(event.body["reason"])}` : describe(event);
+}
+
+export function kindWords(kind: string): string {
+  return kind === "nonfinite" ? "non-finite" : spaced(kind);
+}
+
+/** One line for one event; unknown kinds list what their body holds. */
+export function describe(event: RunEvent): string {
+  const body = event.body;
+  const text = (key: string): string => plain(body[key]);
+  switch (event.kind) {
+    case "start":
+      return `Run started: ${[text("script"), ...list(body["argv"])].join(" ")}`;
+    case "end":
+      return `Run ${text("status")}${body["error"] ? `: ${text("error")}` : ""}`;
+    case "nonfinite":
+      return nonfinite(event);
+    case "probe_off":
+      return `Probe ${text("probe")} switched off: ${text("error")}`;
+    case "skipped_step":
+      return `Update skipped: ${text("reason")}`;
+    case "change":
+      return `${sentence(knob(text("knob")))}: ${text("before")} → ${text("after")}${body["why"] ? `, because ${text("why")}` : ""}`;
+    case "finding":
+      return `${sentence(text("cause") || text("signature"))} in ${place(text("layer"))}`;
+    case "checkpoint":
+      return `Checkpoint written to ${text("path")}`;
+    case "wiring":
+      return wiring(body);
+    case "mode":
+      return body["training"] === false ? "The model is in evaluation mode" : "The model is in training mode";
+    case "note":
+      return text("text");
+    case "verdict":
+      return `Remedy tried: ${verdictRemedy(body)}`;
+    default:
+      return Object.keys(body)
+        .map((key) => `${spaced(key)} ${text(key)}`)
+        .join(", ");
+  }
+}
+
+/** How the loss hangs on the model, and what of it is loose. */
+function wiring(body: Record<string, unknown>): string {
+  const heads = Array.isArray(body["heads"]) ? body["heads"].map((head) => list(head).join(" ← ")).filter(Boolean) : [];
+  const through = heads.length ? `The loss reads the model through ${heads.join("; ")}` : "The loss and the model";
+  const unreached = list(body["unreached"]);
+  const loose = list(body["loose"]);
+  return [
+    through,
+    ...(unreached.length ? [`${unreached.length} parameters do not reach the loss: ${unreached.slice(0, 4).join(", ")}`] : []),
+    ...(loose.length ? [`${loose.length} parameters of the loss are held by no optimizer`] : []),
+  ].join("; ");
+}
+
+function nonfinite(event: RunEvent): string {
+  return `First non-finite value in ${birth(event.body)}`;
+}
+
+function verdictRemedy(body: Record<string, unknown>): string {
+  const prescription = body["prescription"];
+  if (prescription && typeof prescription === "object" && "remedy" in prescription) {
+    return spaced(plain(prescription.remedy));
+  }
+  return "a remedy";
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(plain) : [];
+}
