@@ -182,7 +182,7 @@ def test_layers_that_change_are_put_side_by_side(tmp_path) -> None:
     # Readings 992 to 1007 of the first set are one bin: its gap is within it.
     plain = np.setdiff1d(np.arange(47), [15, 31])
     assert np.abs(rolled.high[plain, 1] - ends[plain]).max() <= 8
-    assert rolled.high[15, 1] == 2007
+    assert 2007 <= rolled.high[15, 1] < 2064
     assert np.isnan(rolled.high[20:30, 0]).all()
     assert np.isnan(rolled.high[:14, 2]).all()
     assert not rolled.broken.any()

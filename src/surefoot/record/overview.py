@@ -7,6 +7,7 @@ rollups (old records, damaged ones) is read block by block, in little memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -29,11 +30,13 @@ from surefoot.record.rollup import (
 from surefoot.record.tables import FIRST, LAST, Channel, Tables
 from surefoot.types import Floats, Steps
 
-VALUES = 1_200_000
-"""Most numbers that are read of rollups, and of readings in their place: 5 ms of CPU
-time in `benchmarks/dashboard`."""
+VALUES = 800_000
+"""Most numbers that are read for one overview, of rollups or of readings in their
+place: what 5 ms of CPU time allow, see `benchmarks/dashboard`."""
 
-_FEWEST = 64  # bins that are read at least where a width was asked for
+_FEWEST = 200  # bins at least where a width was asked for: its edges are finer then
+
+_BATCH_BYTES = 128 * 2**10  # of rows at a time
 
 Columns = npt.NDArray[np.intp] | slice
 
@@ -87,9 +90,9 @@ def overview_of(tables: Tables, channels: Sequence[Channel], asked: Query) -> Ov
         if kept:
             everything = len(kept) == len(channel.layers)
             columns = slice(None) if everything else np.array(kept)
-            part = _part(_Look(tables, channel, asked, columns))
-            parts.append(([place[channel.layers[at]] for at in kept], part))
-    parts = [(columns, one) for columns, one in parts if len(one.steps)]
+            own = [place[channel.layers[at]] for at in kept]
+            found = _parts(_Look(tables, channel, asked, columns))
+            parts += [(own, one) for one in found if len(one.steps)]
     quantity, stream = channels[0].quantity, channels[0].stream
     if not parts:
         values = np.empty((0, len(names)), np.float32)
@@ -112,11 +115,11 @@ class _Look:
     kept: Columns
 
 
-def _part(look: _Look) -> Rollup:
-    """One channel on more bins than are asked for, in the order of their steps."""
+def _parts(look: _Look) -> list[Rollup]:
+    """One channel on more bins than are asked for; steps ascend in each part."""
     count = look.tables.rollup_rows(look.channel)
     found = _from_rollups(look, count) if count else None
-    return _from_blocks(look) if found is None else found
+    return [_from_blocks(look)] if found is None else found
 
 
 # --- from rollups -----------------------------------------------------------------
@@ -136,7 +139,7 @@ class _Cut:
     last: int
 
 
-def _from_rollups(look: _Look, count: int) -> Rollup | None:
+def _from_rollups(look: _Look, count: int) -> list[Rollup] | None:
     """From `count` rows of level 0 and the coarser ones; None if any is damaged."""
     cut = _cut(look, count)
     parts: list[Rollup] = []
@@ -146,16 +149,16 @@ def _from_rollups(look: _Look, count: int) -> Rollup | None:
         if level < cut.level:  # what has no row yet of the level above
             places = range(end - (end & 1), end)
         if _touching(look, level, places) is not None:
-            found = look.tables.rollups(look.channel, level, places)
-            if found is None:
+            bins = _bins(look, level, places)
+            if bins is None:
                 return None
-            bins = pyramid.bins_in(found, len(look.channel.layers))
             parts.append(_within(bins, look))
     blocks = _blocks(look, cut, count)
     if blocks is None:
         return None
-    parts += [_trimmed(steps, values, look) for steps, values in blocks]
-    return joined(parts)
+    steps = np.concatenate([one[0] for one in blocks])
+    values = np.concatenate([one[1] for one in blocks])
+    return [*parts, _trimmed(steps, values, look)]
 
 
 def _cut(look: _Look, count: int) -> _Cut:
@@ -199,34 +202,73 @@ def _both(one: _Cut | None, other: _Cut | None) -> _Cut | None:
 
 def _too_coarse(cut: _Cut, look: _Look) -> bool:
     """Whether the level below (or the readings) is to be read instead."""
-    asked, bins = look.asked, BINS * (cut.high - cut.low)
+    asked, wide = look.asked, len(look.channel.layers)
+    # A row at each end may lie half beyond the range.
+    bins = max(BINS * (cut.high - cut.low - 1), 1)
+    reach = cut.last - cut.first + 1
+    apart = reach / (BINS * (cut.high - cut.low))
     points = asked.points
     if asked.width is not None:
-        reach = cut.last - cut.first + 1
-        if reach > asked.width * bins:
+        if apart > asked.width:
             return True
         points = max(reach // asked.width, _FEWEST)
-    wide = len(look.channel.layers)
     if cut.level == 0:
         return bins < points and bins * READINGS * wide <= VALUES
-    return 2 * bins <= 2 * points and 2 * bins * 2 * wide <= VALUES
+    # Those that are left when bins are as wide as the next power of two of steps.
+    left = 2 * bins * apart / _power_of_two(apart)
+    return left <= points and 2 * bins * 2 * wide <= VALUES
+
+
+def _power_of_two(least: float) -> int:
+    """The smallest power of two that is not below `least`."""
+    return 1 << max(math.ceil(least) - 1, 0).bit_length()
+
+
+def _bins(look: _Look, level: int, places: range) -> pyramid.Bins | None:
+    """The kept columns of some rows; None if any is damaged.
+
+    A few rows at a time: memory that is used again is several times cheaper than
+    memory that the system must give and clear first.
+    """
+    wide = len(look.channel.layers)
+    few = max(1, _BATCH_BYTES // (BINS * wide * 8))
+    shape = (
+        BINS * len(places),
+        wide if isinstance(look.kept, slice) else len(look.kept),
+    )
+    first, last = np.empty(shape[0], np.int64), np.empty(shape[0], np.int64)
+    low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    broken = np.empty(shape, np.bool_)
+    for at in range(0, len(places), few):
+        found = look.tables.rollups(look.channel, level, places[at : at + few])
+        if found is None:
+            return None
+        some = pyramid.bins_in(found, wide)
+        part = slice(BINS * at, BINS * (at + len(found)))
+        first[part], last[part] = some.first, some.last
+        low[part], high[part] = some.low[:, look.kept], some.high[:, look.kept]
+        broken[part] = some.broken[:, look.kept]
+    return pyramid.Bins(first, last, low, high, broken)
 
 
 def _within(bins: pyramid.Bins, look: _Look) -> Rollup:
     """Bins that touch the range, none of which begins before it."""
-    steps, part = look.asked.steps, slice(None)
+    steps = look.asked.steps
+    part: slice | npt.NDArray[np.intp] = slice(None)
     if bool(np.all(bins.first[1:] > bins.first[:-1])):
         low = int(np.searchsorted(bins.last, steps.start))
         part = slice(low, max(low, int(np.searchsorted(bins.first, steps.stop))))
+    else:
+        part = np.argsort(bins.first, kind="stable")
     first = bins.first[part]
     apart = np.diff(first) if len(first) > 1 else bins.last[part] - first + 1
-    usual = int(np.median(np.abs(apart))) if len(apart) else 1
+    usual = int(np.median(apart)) if len(apart) else 1
     return Rollup(
         np.clip(first, steps.start, steps.stop - 1),
-        bins.low[part][:, look.kept],
-        bins.high[part][:, look.kept],
-        bins.broken[part][:, look.kept],
-        1 << max(usual - 1, 0).bit_length(),
+        bins.low[part],
+        bins.high[part],
+        bins.broken[part],
+        _power_of_two(usual),
     )
 
 
@@ -253,10 +295,8 @@ def _blocks(look: _Look, cut: _Cut, count: int) -> list[tuple[Steps, Floats]] | 
         found = tables.blocks_from(channel, begin[0], None if end is None else end[0])
         if found is None:
             return None
-        blocks = [rows.readings_in(row, len(channel.layers)) for row in found]
-        whole = [one for one in blocks if one is not None]
-        steps, values = whole[0]
-        readings += [(steps[begin[1] :], values[begin[1] :]), *whole[1:]]
+        steps, values = rows.all_readings_in(found, len(channel.layers))
+        readings.append((steps[begin[1] :], values[begin[1] :]))
     return readings
 
 
@@ -281,11 +321,14 @@ def _from_blocks(look: _Look) -> Rollup:
 
 
 def _trimmed(steps: Steps, values: Floats, look: _Look) -> Rollup:
-    """Readings in the range, each as a bin of its own."""
+    """Readings in the range, each as a bin of its own, in the order of their steps."""
     asked = look.asked.steps
     inside = (steps >= asked.start) & (steps < asked.stop)
     if not inside.all():
         steps, values = steps[inside], values[inside]
+    if bool(np.any(steps[1:] < steps[:-1])):
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
     return as_bins(values[:, look.kept], steps)
 
 

@@ -47,6 +47,7 @@ class RecordReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._tables = Tables(self.path)
+        self._facts: tuple[str, dict[str, Facts]] = "", {}
 
     def __enter__(self) -> Self:
         return self
@@ -77,11 +78,15 @@ class RecordReader:
 
     def facts(self) -> dict[str, Facts]:
         """What is constant over each stream, by its name; what is missing is empty."""
-        described = self._meta_value("streams")
-        if not isinstance(described, Mapping):
-            return {}
-        known = cast(Mapping[str, Any], described)
-        return {name: facts_in(name, body) for name, body in known.items()}
+        text = self._tables.metas().get("streams", "null")
+        if text != self._facts[0]:
+            described = json.loads(text)
+            known = cast(Mapping[str, Any], described)
+            if not isinstance(described, Mapping):
+                known = {}
+            found = {name: facts_in(name, body) for name, body in known.items()}
+            self._facts = text, found
+        return dict(self._facts[1])
 
     def events(self, kind: str | None = None, stream: str | None = None) -> list[Event]:
         """Events in the order in which they were written, all or those asked for."""

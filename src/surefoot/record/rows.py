@@ -142,13 +142,31 @@ def chunk_whole(row: Row) -> bool:
 
 def readings_in(row: Row, layers: int) -> tuple[Steps, Floats] | None:
     """Steps `[n]` and values `[n, layers]` of a whole row; None if of other layers."""
-    _, first, last, count, listed, blob, _ = row
+    count, blob = row[3], row[5]
     if len(blob) != 4 * count * layers:
         return None
-    values = np.frombuffer(blob, dtype="<f4").reshape(count, layers)
-    if listed is None:
-        return evenly(first, last, count), values
-    return np.frombuffer(listed, dtype="<i8"), values
+    return _steps_in(row), np.frombuffer(blob, dtype="<f4").reshape(count, layers)
+
+
+def all_readings_in(rows: Sequence[Row], layers: int) -> tuple[Steps, Floats]:
+    """Those of many whole rows, one after the other; rows of other layers left out."""
+    fitting = [row for row in rows if len(row[5]) == 4 * row[3] * layers]
+    blob = b"".join([row[5] for row in fitting])
+    values = np.frombuffer(blob, dtype="<f4").reshape(-1, layers)
+    if any(row[4] is not None for row in fitting):
+        steps = [_steps_in(row) for row in fitting]
+        return np.concatenate(steps), values
+    bounds = np.array([row[1:4] for row in fitting], np.int64).reshape(-1, 3)
+    first, last, count = bounds.T
+    stride = np.where(count > 1, (last - first) // np.maximum(count - 1, 1), 1)
+    nth = np.arange(len(values)) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(first, count) + np.repeat(stride, count) * nth, values
+
+
+def _steps_in(row: Row) -> Steps:
+    if row[4] is None:
+        return evenly(row[1], row[2], row[3])
+    return np.frombuffer(row[4], dtype="<i8")
 
 
 def chunk_number(channel: int, sequence: int) -> int:
