@@ -19,6 +19,7 @@ from surefoot.report.panels import (
     panel,
     panels,
     quotient,
+    shares,
 )
 from surefoot.report.pictures import named, offered
 from surefoot.types import Mark, Series
@@ -220,3 +221,21 @@ def test_two_hundred_layers_over_many_steps_take_little_time(a_run, a_series):
     # Measured: 0.25 s; the bound allows for a machine that others use too.
     assert time.process_time() - begun < 3.0
     assert drawn.high.shape[0] == 200
+
+
+def test_shares_of_layers_sum_to_one_and_keep_their_sign(a_series):
+    values = np.array([[-1e6, 3e6], [-1e-6, -1e-6], [0, 0], [np.inf, 1]], np.float32)
+    series = a_series("contribution", values, layers=["a", "b"])
+    made = shares(seen(series))
+    assert made.rollup.high[:2].tolist() == [[-0.25, 0.75], [-0.5, -0.5]]
+    assert np.isnan(made.rollup.high[2:]).all()
+    alone = shares(seen(series), "b")
+    assert alone.layers == ("b",)
+    assert alone.rollup.low[:2].tolist() == [[0.75], [-0.5]]
+
+
+def test_shares_of_wide_bins_are_of_what_is_farthest_from_zero(a_series):
+    values = np.array([[-1, 2], [-6, 2], [1, 0], [0, 1]], np.float32)
+    made = shares(seen(a_series("contribution", values, layers=["a", "b"]), 2))
+    drawn = heatmap(named("contribution"), made)
+    assert drawn.high.tolist() == [[-0.75, 0.5], [0.25, 0.5]]

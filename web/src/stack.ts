@@ -32,9 +32,9 @@ export function drawStack(context: CanvasRenderingContext2D, stack: Stack): void
   context.beginPath();
   context.rect(frame.left, frame.top, frame.width, frame.height);
   context.clip();
-  const spots = bands.map((): Spot => ({ tall: 0, x: 0, y: 0 }));
-  columnsOf(stack).forEach(({ column, x, end }) => {
-    stacked(bands, column).forEach(([from, to], at) => {
+  const columns = columnsOf(stack);
+  columns.forEach(({ parts, x, end }) => {
+    parts.forEach(([from, to], at) => {
       const band = bands[at];
       if (!band || to <= from) return;
       const shade = shadeOf(band, at, bands.length);
@@ -44,14 +44,10 @@ export function drawStack(context: CanvasRenderingContext2D, stack: Stack): void
       context.fillRect(x, top, end - x, bottom - top);
       context.fillStyle = colours.paper;
       context.fillRect(x, bottom - 0.5, end - x, 0.75);
-      const spot = spots[at];
-      if (spot && bottom - top > spot.tall && end - x > 0) {
-        spots[at] = { tall: bottom - top, x: (x + end) / 2, y: (top + bottom) / 2 };
-      }
     });
   });
   context.globalAlpha = 1;
-  spots.forEach((spot, at) => drawName(context, spot, { stack, at }));
+  bands.forEach((_, at) => drawName(context, columns, { stack, at }));
   context.restore();
 }
 
@@ -59,39 +55,59 @@ function yOf(share: number, frame: Frame): number {
   return frame.top + (1 - share) * frame.height;
 }
 
+interface Column {
+  /** Where each band begins and ends, 0 to 1. */
+  parts: [number, number][];
+  x: number;
+  end: number;
+}
+
 /** Columns in view with readings, and the pixels that each covers. */
-function columnsOf({ bands, edges, range, frame }: Stack): { column: number; x: number; end: number }[] {
+function columnsOf({ bands, edges, range, frame }: Stack): Column[] {
   return (bands[0]?.shares ?? []).flatMap((share, column) => {
     const from = edges[column] ?? 0;
     const to = edges[column + 1] ?? from;
     if (share === null || to <= range[0] || from >= range[1]) return [];
     const x = Math.floor(xOf(from, range, frame));
-    return [{ column, x, end: Math.max(Math.ceil(xOf(to, range, frame)), x + 1) }];
+    return [{ parts: stacked(bands, column), x, end: Math.max(Math.ceil(xOf(to, range, frame)), x + 1) }];
   });
 }
 
-interface Spot {
-  tall: number;
-  x: number;
-  y: number;
-}
+const TRIED = 12; // places for a name, the tallest first
 
-/** The name where its band is tallest, if it has room there. */
-function drawName(context: CanvasRenderingContext2D, spot: Spot, own: { stack: Stack; at: number }): void {
+/** The name where its band has room for it, if it has any. */
+function drawName(context: CanvasRenderingContext2D, columns: Column[], own: { stack: Stack; at: number }): void {
   const { frame, bands, colours } = own.stack;
   const band = bands[own.at];
-  if (!band || spot.tall < LABEL) return;
-  const shade = shadeOf(band, own.at, bands.length);
-  const light = shade ? shade[1] > 130 : false;
+  if (!band) return;
   context.font = FONT;
+  const text = shorten(band.name, 26);
+  const half = context.measureText(text).width / 2 + 5;
+  const spot = roomFor(columns, own.at, { half, frame });
+  if (!spot) return;
+  const shade = shadeOf(band, own.at, bands.length);
   context.textBaseline = "middle";
   context.textAlign = "center";
-  const text = shorten(band.name, 26);
-  const half = context.measureText(text).width / 2 + 6;
-  if (2 * half > frame.width) return;
-  const x = Math.min(Math.max(spot.x, frame.left + half), frame.left + frame.width - half);
-  context.fillStyle = shade ? (light ? "#10201a" : "#ffffff") : colours.paper;
-  context.fillText(text, x, spot.y + 0.5);
+  context.fillStyle = shade ? (shade[1] > 130 ? "#10201a" : "#ffffff") : colours.paper;
+  context.fillText(text, spot[0], spot[1] + 0.5);
+}
+
+/** A place where a band is tall enough over the whole width of its name. */
+function roomFor(columns: Column[], at: number, { half, frame }: { half: number; frame: Frame }): [number, number] | null {
+  const tall = ({ parts }: Column): number => (parts[at]?.[1] ?? 0) - (parts[at]?.[0] ?? 0);
+  const tried = columns.filter((column) => tall(column) * frame.height >= LABEL)
+    .sort((a, b) => tall(b) - tall(a))
+    .slice(0, TRIED);
+  for (const column of tried) {
+    const middle = (column.x + column.end) / 2;
+    const x = Math.min(Math.max(middle, frame.left + half), frame.left + frame.width - half);
+    const beneath = columns.filter((one) => one.end > x - half && one.x < x + half);
+    const from = Math.max(...beneath.map((one) => one.parts[at]?.[0] ?? 0));
+    const to = Math.min(...beneath.map((one) => one.parts[at]?.[1] ?? 0));
+    const covered = (beneath.at(-1)?.end ?? 0) >= x + half - 2;
+    if (covered && (to - from) * frame.height >= LABEL) return [x, yOf((from + to) / 2, frame)];
+  }
+  return null;
 }
 
 function drawScale(context: CanvasRenderingContext2D, frame: Frame, colours: Palette): void {

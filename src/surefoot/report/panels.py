@@ -154,7 +154,7 @@ def overview(record: Record, picture: Picture, query: Query) -> Overview:
         "points": query.points or usual,
         "start": query.start,
         "stop": query.stop,
-        "layers": None if query.layer is None else (query.layer,),
+        "layers": None if query.layer is None or picture.share else (query.layer,),
     }
     first = record.overview(picture.needs[0], query.stream, width=query.width, **asked)
     if picture.scale != 1:
@@ -162,11 +162,35 @@ def overview(record: Record, picture: Picture, query: Query) -> Overview:
         rolled = first.rollup
         rolled = replace(rolled, low=rolled.low * scale, high=rolled.high * scale)
         return replace(first, rollup=rolled)
+    if picture.share:
+        return shares(first, query.layer)
     if len(picture.needs) == 1:
         return first
     width = query.width or first.rollup.width
     second = record.overview(picture.needs[1], query.stream, width=width, **asked)
     return quotient(picture.name, first, second)
+
+
+def shares(seen: Overview, layer: str | None = None) -> Overview:
+    """Each reading over the sum of all layers' sizes in its bin, its sign kept.
+
+    The size of a layer in a bin is its reading farthest from zero. A bin without
+    readings, or with one that is not finite, has no shares: NaN.
+    """
+    rolled = seen.rollup
+    sizes = np.fmax(np.abs(rolled.low), np.abs(rolled.high)).astype(np.float64)
+    total = np.nansum(sizes, axis=1, keepdims=True)
+    known = np.isfinite(total) & (total > 0)
+    kept = [at for at, name in enumerate(seen.layers) if layer in (None, name)]
+
+    def part(values: Floats) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            made = np.where(known, values[:, kept] / total, np.nan)
+        return made.astype(np.float32)
+
+    broken = rolled.broken[:, kept]
+    made = replace(rolled, low=part(rolled.low), high=part(rolled.high), broken=broken)
+    return replace(seen, layers=tuple(seen.layers[at] for at in kept), rollup=made)
 
 
 def quotient(quantity: str, above: Overview, below: Overview) -> Overview:

@@ -16,7 +16,10 @@ class Picture:
     """How one panel is made: `needs` are the quantities without which there is none.
 
     What was recorded is multiplied by `scale` to give `unit`. With two needs the
-    first is divided by the second. `first` tells whether a page shows it unasked.
+    first is divided by the second. With `share` each layer's reading is divided by
+    the sum of the sizes of all layers' in its bin: late readings are decades smaller
+    than early ones, and a map of shares shows both. `first` tells whether a page
+    shows it unasked.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Picture:
     scale: float = 1.0
     kind: Literal["line", "heatmap"] = "heatmap"
     first: bool = True
+    share: bool = False
 
 
 def _map(name: str, title: str, *, log: bool = False, first: bool = True) -> Picture:
@@ -44,7 +48,7 @@ MAPS: tuple[Picture, ...] = (
     _map("saturated_share", "Saturated share"),
     _map("activation_std", "Output spread", log=True),
     _map("second_moment_ratio", "g²/v", log=True),
-    _map("contribution", "Contribution to the loss"),
+    Picture("contribution", "Contribution by layer", ("contribution",), share=True),
     _map("weight_norm", "Weight norm", log=True),
     _map("zero_share", "Zero share"),
     _map("grad_cosine", "Cosine of successive gradients"),

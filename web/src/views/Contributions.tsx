@@ -40,7 +40,7 @@ export function Contributions({ panel, names, shared }: Props) {
   return (
     <div class="track shares" data-view="contributions">
       <div class="title">
-        <h3>Who lowers the loss</h3>
+        <h3>Contribution by layer</h3>
         <span class="unit">share of |gradient · update|</span>
       </div>
       <div class="chart" ref={box} style={{ height: `${HEIGHT}px` }} {...mouse}>

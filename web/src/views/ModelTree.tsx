@@ -1,5 +1,5 @@
 // The model's modules, coloured by what is told of them: facts and findings in, a tree out.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Diagnosis, Facts } from "../data";
 import { modelTree, type Node, opened, rowsSeen } from "../tree";
 import { spaced } from "../words";
@@ -18,6 +18,11 @@ export function ModelTree({ facts, diagnoses, select }: Props) {
   const [at, move] = useState(() => firstTold(nodes));
   const list = useRef<HTMLUListElement>(null);
   useEffect(() => setOpen((before) => new Set([...before, ...opened(nodes)])), [nodes]);
+  useLayoutEffect(() => {
+    // A tall tree begins where something is told, without moving the page.
+    const accused = list.current?.querySelector<HTMLElement>(".accused");
+    if (accused && list.current) list.current.scrollTop = accused.offsetTop - list.current.clientHeight / 3;
+  }, []);
   const rows = rowsSeen(nodes, open);
   if (!rows.length) return null;
   const toggle = (name: string): void => {
