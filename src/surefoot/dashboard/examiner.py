@@ -33,7 +33,10 @@ _ONE_THREAD = tuple(
 )
 """Variables that hold number libraries to one core: training comes first."""
 
-_Key = tuple[Path, tuple[int, ...], tuple[int, ...]]
+_Files = tuple[tuple[int, ...], tuple[int, ...]]
+"""Marks of a record and its journal: trials beside it change no diagnosis."""
+
+_Key = tuple[Path, _Files]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Examiner:
 
     def __init__(self) -> None:
         self._news = threading.Condition()
-        self._wanted: OrderedDict[_Key, None] = OrderedDict()
+        self._wanted: OrderedDict[Path, _Files] = OrderedDict()
         self._known: OrderedDict[_Key, Outcome] = OrderedDict()
         self._job: subprocess.Popen[bytes] | None = None
         self._under_way: _Key | None = None
@@ -66,18 +69,14 @@ class Examiner:
 
         Asks for the examination; an urgent one goes before the others.
         """
-        key = (path, mark.record, mark.journal)
+        key = path, (mark.record, mark.journal)
         with self._news:
             if key in self._known or self._closed:
                 return self._known.get(key)
             if key != self._under_way:
-                for old in [
-                    one for one in self._wanted if one[0] == path and one != key
-                ]:
-                    del self._wanted[old]
-                self._wanted.setdefault(key)
+                self._wanted[path] = key[1]
                 if urgent:
-                    self._wanted.move_to_end(key, last=False)
+                    self._wanted.move_to_end(path, last=False)
                 self._news.notify()
         return None
 
@@ -106,7 +105,7 @@ class Examiner:
             self._news.wait_for(lambda: self._closed or self._wanted)
             if self._closed:
                 return None
-            self._under_way = self._wanted.popitem(last=False)[0]
+            self._under_way = self._wanted.popitem(last=False)
             return self._under_way
 
     def _examined(self, path: Path) -> Outcome:

@@ -11,7 +11,7 @@ from pathlib import Path
 from surefoot.dashboard.examiner import Examiner, Outcome
 from surefoot.dashboard.glances import UNREADABLE, Glance
 from surefoot.dashboard.library import Mark
-from surefoot.diagnosis.stored import is_final
+from surefoot.diagnosis.stored import installed, is_final
 from surefoot.record.values import strict
 from surefoot.report.contents import Judged
 from surefoot.types import Diagnosis
@@ -43,6 +43,7 @@ class Judge:
 
     def __init__(self, examiner: Examiner) -> None:
         self._examiner = examiner
+        self._today = installed()
 
     lost = Judged("failed", None, "The record is gone.")
 
@@ -51,16 +52,21 @@ class Judge:
     ) -> Judgement:
         """The judgement by now; an examination that it needs is asked for."""
         status = seen.status()
-        known = judgement(seen, status, None)
+        known = judgement(seen, status, None, today=self._today)
         if known.judged.state != "pending" or status == "running":
             return known
         quiet = not 0 <= mark.age_ns(time.time_ns()) < _QUIET_NS
         outcome = self._examiner.outcome(path, mark, urgent=urgent) if quiet else None
-        return judgement(seen, status, outcome)
+        return judgement(seen, status, outcome, today=self._today)
 
 
-def judgement(seen: Glance, status: str, outcome: Outcome | None) -> Judgement:
-    """What is known of a run of that status, with or without an examination."""
+def judgement(
+    seen: Glance, status: str, outcome: Outcome | None, *, today: str = ""
+) -> Judgement:
+    """What is known of a run of that status, with or without an examination.
+
+    `today` is the version of this surefoot, which may know more than an older one.
+    """
     stored = seen.stored
     found = stored.found if stored is not None else ()
     steps = stored.steps if stored is not None else None
@@ -70,7 +76,7 @@ def judgement(seen: Glance, status: str, outcome: Outcome | None) -> Judgement:
         return Judgement(Judged("pending", None, "Nothing has been looked at yet."))
     if status == "running":
         return Judgement(Judged("so_far", steps), found)
-    if stored is not None and is_final(stored, seen.steps):
+    if stored is not None and is_final(stored, seen.steps, today):
         return Judgement(Judged("final", steps), found)
     if outcome is None:
         return Judgement(

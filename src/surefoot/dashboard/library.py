@@ -197,13 +197,14 @@ def _opened(path: Path) -> RecordReader:
 
 def mark_of(path: Path) -> Mark:
     """The mark of a record as it is now; of empty parts where it is gone."""
-    journals = [_state(Path(f"{path}{end}")) for end in ("-wal", "-journal")]
-    return Mark(_state(path), sum(journals, ()), _state(trials_path(path)))
+    record = str(path)
+    journals = _state(f"{record}-wal") + _state(f"{record}-journal")
+    return Mark(_state(record), journals, _state(str(trials_path(path))))
 
 
-def _state(path: Path) -> tuple[int, ...]:
+def _state(path: str) -> tuple[int, ...]:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except (OSError, ValueError):
         return ()
     if not stat.S_ISREG(found.st_mode):
