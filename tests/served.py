@@ -116,12 +116,15 @@ class Asked:
     """The application of a folder; `get` gives it one request, as raw as need be."""
 
     def __init__(self, folder: Path) -> None:
+        # On a thread of its own: a browser's driver may hold this one's loop.
         self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self._app = application(folder, hosts(PORT))
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._outbox: asyncio.Queue[Any] = asyncio.Queue()
-        self._life = self._loop.create_task(self._live())
-        self._loop.run_until_complete(self._tell("lifespan.startup"))
+        self._life = asyncio.run_coroutine_threadsafe(self._live(), self._loop)
+        self.run(self._tell("lifespan.startup"))
 
     async def _live(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
@@ -132,10 +135,15 @@ class Asked:
         assert (await self._outbox.get())["type"] == f"{what}.complete"
 
     def close(self) -> None:
-        self._loop.run_until_complete(self._tell("lifespan.shutdown"))
-        self._loop.run_until_complete(self._life)
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self.run(self._tell("lifespan.shutdown"))
+        self._life.result(PATIENCE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         self._loop.close()
+
+    def run(self, task: Any) -> Any:
+        """What a coroutine comes to, on the application's own loop."""
+        return asyncio.run_coroutine_threadsafe(task, self._loop).result(PATIENCE)
 
     def get(
         self,
@@ -145,7 +153,7 @@ class Asked:
     ) -> Reply:
         told = {"host": f"127.0.0.1:{PORT}"} | (headers or {})
         raw = [(k.encode(), v.encode("latin-1")) for k, v in told.items() if v]
-        return self._loop.run_until_complete(self._get(target, method, raw))
+        return self.run(self._get(target, method, raw))
 
     async def _get(self, target: str, method: str, headers: Any) -> Reply:
         path, _, query = target.partition("?")

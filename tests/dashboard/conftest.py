@@ -12,10 +12,10 @@ from served import Asked, News, Served, write_judged_run
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two ended runs with their last word, one healthy and one broken; not to be
     changed."""
-    runs = tmp_path_factory.mktemp("shelf") / "runs"
+    runs = tmp_path_factory.mktemp("two_runs") / "runs"
     runs.mkdir()
     write_judged_run(runs, "healthy")
     write_judged_run(runs, "broken", broken=True)
@@ -23,15 +23,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(shelf: Path, tmp_path: Path) -> Path:
-    """A copy of the shelf that a test may change."""
-    return Path(shutil.copytree(shelf, tmp_path / "runs"))
+def folder(two_runs: Path, tmp_path: Path) -> Path:
+    """A copy of the two runs that a test may change."""
+    return Path(shutil.copytree(two_runs, tmp_path / "runs"))
 
 
 @pytest.fixture(scope="session")
-def dashboard(shelf: Path) -> Iterator[Asked]:
-    """The application of the shelf."""
-    made = Asked(shelf)
+def answering(two_runs: Path) -> Iterator[Asked]:
+    """The application of the two runs."""
+    made = Asked(two_runs)
     yield made
     made.close()
 

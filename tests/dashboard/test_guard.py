@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from surefoot.dashboard.guard import hosts, refusal
+from surefoot.dashboard.guard import Guard, hosts, refusal
 
 PAGES = ("/", "/api/runs", "/api/run/healthy", "/api/run/healthy/report", "/nothing")
 HERE = "127.0.0.1:7999"
 
 
-def test_our_own_page_is_answered(dashboard):
+def test_our_own_page_is_answered(answering):
     for host in (HERE, "localhost:7999", "LOCALHOST:7999", "[::1]:7999"):
-        assert dashboard.get("/api/runs", headers={"host": host}).status == 200
+        assert answering.get("/api/runs", headers={"host": host}).status == 200
     own = {"origin": f"http://{HERE}", "sec-fetch-site": "same-origin"}
-    assert dashboard.get("/api/runs", headers=own).status == 200
-    assert dashboard.get("/", headers={"sec-fetch-site": "none"}).status == 200
+    assert answering.get("/api/runs", headers=own).status == 200
+    assert answering.get("/", headers={"sec-fetch-site": "none"}).status == 200
 
 
 @pytest.mark.parametrize("target", PAGES)
@@ -37,8 +37,8 @@ def test_our_own_page_is_answered(dashboard):
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_foreign_requests_are_refused(dashboard, target, headers):
-    reply = dashboard.get(target, headers=headers)
+def test_foreign_requests_are_refused(answering, target, headers):
+    reply = answering.get(target, headers=headers)
     assert reply.status == 403
     assert "expected" in reply.error
     assert b"healthy" not in reply.body
@@ -46,16 +46,16 @@ def test_foreign_requests_are_refused(dashboard, target, headers):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "X"])
 @pytest.mark.parametrize("target", PAGES)
-def test_nothing_but_reading_is_allowed(dashboard, target, method):
-    reply = dashboard.get(target, method)
+def test_nothing_but_reading_is_allowed(answering, target, method):
+    reply = answering.get(target, method)
     assert reply.status == 405
     assert reply.headers["allow"] == "GET, HEAD"
     assert "expected GET or HEAD" in reply.error
 
 
 @pytest.mark.parametrize("target", PAGES)
-def test_every_answer_bears_the_headers(dashboard, target):
-    for reply in (dashboard.get(target), dashboard.get(target, headers={"host": "x"})):
+def test_every_answer_bears_the_headers(answering, target):
+    for reply in (answering.get(target), answering.get(target, headers={"host": "x"})):
         assert reply.headers["x-content-type-options"] == "nosniff"
         assert reply.headers["x-frame-options"] == "DENY"
         assert reply.headers["cross-origin-resource-policy"] == "same-origin"
@@ -75,16 +75,12 @@ def test_two_hosts_are_none_of_ours():
     assert refused[0] == 403
 
 
-def test_a_web_socket_is_closed(dashboard):
-    import asyncio
-
-    from surefoot.dashboard.guard import Guard
-
+def test_a_web_socket_is_closed(answering):
     told = []
 
     async def send(message):
         told.append(message)
 
     guard = Guard(lambda *_: pytest.fail("it went through"), hosts(7999))
-    asyncio.run(guard({"type": "websocket"}, None, send))
+    answering.run(guard({"type": "websocket"}, None, send))
     assert [one["type"] for one in told] == ["websocket.close"]

@@ -30,21 +30,25 @@ VERDICT = Verdict(
 )
 
 
-def test_the_page_is_the_bundle_and_knows_its_server(dashboard, shelf):
-    reply = dashboard.get("/")
+def test_the_page_is_the_bundle_and_knows_its_server(answering, two_runs):
+    reply = answering.get("/")
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("text/html")
     text = reply.body.decode()
     data = text.partition('id="surefoot-data">')[2].partition("</script>")[0]
-    assert json.loads(data) == {"format": FORMAT, "server": True, "folder": str(shelf)}
+    assert json.loads(data) == {
+        "format": FORMAT,
+        "server": True,
+        "folder": str(two_runs),
+    }
     stated = text.partition('Policy" content="')[2].partition('"')[0]
     assert reply.headers["content-security-policy"].startswith(stated)
     assert "connect-src 'self'" in stated
 
 
-def test_runs_are_listed_with_status_spark_and_verdict(dashboard, shelf):
-    told = dashboard.get("/api/runs").json
-    assert told["folder"] == str(shelf)
+def test_runs_are_listed_with_status_spark_and_verdict(answering, two_runs):
+    told = answering.get("/api/runs").json
+    assert told["folder"] == str(two_runs)
     lines = {one["name"]: one for one in told["runs"]}
     assert set(lines) == {"healthy", "broken"}
     healthy, broken = lines["healthy"], lines["broken"]
@@ -60,8 +64,8 @@ def test_runs_are_listed_with_status_spark_and_verdict(dashboard, shelf):
     assert broken["last_loss"] == "nan"
 
 
-def test_a_run_is_told_with_what_is_seen_first(dashboard):
-    told = dashboard.get("/api/run/broken").json
+def test_a_run_is_told_with_what_is_seen_first(answering):
+    told = answering.get("/api/run/broken").json
     assert told["format"] == FORMAT
     assert told["run"]["name"] == "broken"
     assert told["diagnoses"][0]["layer"] == "fc"
@@ -71,40 +75,40 @@ def test_a_run_is_told_with_what_is_seen_first(dashboard):
     assert told["verdicts"] == []
 
 
-def test_panels_of_any_range_and_width(dashboard):
-    panel = dashboard.get("/api/run/healthy/panel?name=loss").json["panel"]
+def test_panels_of_any_range_and_width(answering):
+    panel = answering.get("/api/run/healthy/panel?name=loss").json["panel"]
     assert (len(panel["x"]), panel["width"]) == (200, 1)
     part = "/api/run/healthy/panel?name=loss&start=100&stop=150&width=8"
-    panel = dashboard.get(part).json["panel"]
+    panel = answering.get(part).json["panel"]
     assert panel["x"] == [96, 104, 112, 120, 128, 136, 144]
-    told = dashboard.get("/api/run/healthy/panel?name=grad_norm").json
+    told = answering.get("/api/run/healthy/panel?name=grad_norm").json
     assert told["names"] == ["fc.weight", "fc.bias"]
     codes = np.frombuffer(base64.b64decode(told["panel"]["cells"][0]), "<u2")
     assert len(codes) == 200
     layer = "/api/run/healthy/panel?name=grad_norm&layer=fc.bias"
-    panel = dashboard.get(layer).json["panel"]
+    panel = answering.get(layer).json["panel"]
     assert (panel["kind"], panel["y"]) == ("line", ["fc.bias"])
-    assert dashboard.get("/api/run/healthy/panel?name=lr").json["panel"] is None
+    assert answering.get("/api/run/healthy/panel?name=lr").json["panel"] is None
 
 
-def test_the_tail_of_a_panel_fits_what_was_drawn(dashboard):
-    whole = dashboard.get("/api/run/healthy/panel?name=loss&points=20").json["panel"]
+def test_the_tail_of_a_panel_fits_what_was_drawn(answering):
+    whole = answering.get("/api/run/healthy/panel?name=loss&points=20").json["panel"]
     width, last = whole["width"], whole["x"][-1]
-    tail = dashboard.get(
+    tail = answering.get(
         f"/api/run/healthy/panel?name=loss&start={last}&width={width}"
     ).json["panel"]
     assert tail["x"] == [last]
     assert tail["low"][0][0] == whole["low"][0][-1]
 
 
-def test_words_and_events_from_a_number_on(dashboard):
-    told = dashboard.get("/api/run/broken/verdict").json
+def test_words_and_events_from_a_number_on(answering):
+    told = answering.get("/api/run/broken/verdict").json
     assert [one["kind"] for one in told["events"]] == ["nonfinite", "end"]
-    assert told["diagnoses"] == dashboard.get("/api/run/broken").json["diagnoses"]
-    told = dashboard.get("/api/run/broken/verdict?events_from=1").json
+    assert told["diagnoses"] == answering.get("/api/run/broken").json["diagnoses"]
+    told = answering.get("/api/run/broken/verdict?events_from=1").json
     assert [one["kind"] for one in told["events"]] == ["end"]
     assert told["events_from"] == 1
-    told = dashboard.get("/api/run/broken/verdict?events_from=9").json
+    told = answering.get("/api/run/broken/verdict?events_from=9").json
     assert (len(told["events"]), told["events_from"]) == (2, 0)
 
 
@@ -117,8 +121,8 @@ def test_trials_beside_the_record_are_shown(asked, folder):
         assert (told["metric"], told["held"]) == ("accuracy", True)
 
 
-def test_the_report_is_a_file_to_keep(dashboard):
-    reply = dashboard.get("/api/run/broken/report")
+def test_the_report_is_a_file_to_keep(answering):
+    reply = answering.get("/api/run/broken/report")
     assert reply.status == 200
     assert reply.headers["content-disposition"] == (
         "attachment; filename*=utf-8''broken.html"
@@ -130,12 +134,12 @@ def test_the_report_is_a_file_to_keep(dashboard):
     assert data["diagnoses"][0]["layer"] == "fc"
 
 
-def test_fields_are_null_where_none_were_recorded(dashboard):
-    assert dashboard.get("/api/run/healthy/field?kind=spectrum").json is None
+def test_fields_are_null_where_none_were_recorded(answering):
+    assert answering.get("/api/run/healthy/field?kind=spectrum").json is None
 
 
-def test_runs_are_compared(dashboard):
-    told = dashboard.get("/api/compare?run=healthy&run=broken&run=gone&points=50").json
+def test_runs_are_compared(answering):
+    told = answering.get("/api/compare?run=healthy&run=broken&run=gone&points=50").json
     assert (told["quantity"], told["quantities"]) == ("loss", ["loss"])
     assert [one["label"] for one in told["lines"]] == ["healthy", "broken"]
     for line in told["lines"]:
@@ -174,8 +178,8 @@ def test_runs_are_compared(dashboard):
         ("/favicon.ico", 404, "nothing at"),
     ],
 )
-def test_refusals_say_what_was_expected(dashboard, target, status, words):
-    reply = dashboard.get(target)
+def test_refusals_say_what_was_expected(answering, target, status, words):
+    reply = answering.get(target)
     assert reply.status == status
     assert reply.headers["content-type"] == "application/json"
     assert words in reply.error
@@ -323,7 +327,7 @@ PARTS = st.sampled_from(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.sampled_from(ROUTES), st.text(max_size=8), st.lists(PARTS, max_size=5))
-def test_nothing_that_is_asked_makes_the_server_fail(dashboard, route, tail, parts):
+def test_nothing_that_is_asked_makes_the_server_fail(answering, route, tail, parts):
     target = f"{route}{quote(tail, safe='/%')}?{'&'.join(parts)}"
-    assert dashboard.get(target).status in (200, 400, 404)
-    assert dashboard.get(f"{route}?{'&'.join(parts)}").status in (200, 400, 404)
+    assert answering.get(target).status in (200, 400, 404)
+    assert answering.get(f"{route}?{'&'.join(parts)}").status in (200, 400, 404)
