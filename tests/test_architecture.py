@@ -23,6 +23,7 @@ ORDER = (
     "remedies",
     "diagnosis",
     "report",
+    "terminal",
     "dashboard",
     # the training half: torch
     "probes",
@@ -52,6 +53,7 @@ TORCH_FREE = (
     "diagnosis",
     "remedies",
     "report",
+    "terminal",
     "dashboard",
 )
 WEB = {"starlette", "uvicorn"}

@@ -30,9 +30,10 @@ from surefoot.record.schema import RecordError
 from surefoot.record.trials import add_trial, trials_of
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text, runs_table, verdict_text
+from surefoot.terminal.follow import watch_live
 from surefoot.types import Diagnosis, Prescription, Verdict
 
-HEALTHY, FINDING, USAGE = 0, 1, 2
+HEALTHY, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="surefoot",
@@ -116,6 +117,22 @@ def diagnose(
             _write(_told(reader, found))
         if reader.damage is not None:
             errors.print(f"surefoot: {reader.damage}", markup=False, soft_wrap=True)
+    raise typer.Exit(FINDING if found else HEALTHY)
+
+
+@app.command("watch-live")
+def watch_run(
+    run: RunName = "last", folder: Folder = DEFAULT_FOLDER, as_json: Json = False
+) -> None:
+    """Show a run while it trains, from its record; ends when the run ends.
+
+    Status 0: it ended and nothing is wrong; 1: something is; 130: Ctrl-C.
+    """
+    try:
+        with _refused():
+            found = watch_live(find_run(run, folder), console.file, as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(FINDING if found else HEALTHY)
 
 

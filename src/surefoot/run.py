@@ -30,7 +30,7 @@ from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched
 from surefoot.record.reader import RecordReader
 from surefoot.record.writer import RecordWriter
-from surefoot.types import Diagnosis, Event, Series
+from surefoot.types import Diagnosis, Event, Series, Sink
 
 Loss = torch.Tensor | float | Mapping[str, torch.Tensor | float]
 
@@ -54,8 +54,8 @@ class Run:
         self._lookout: Lookout | None = None
         self._float_told = False
         self.closed = False
-        self.losses: dict[str, Series] = {}
-        """The last block of losses of each stream."""
+        self._sinks: list[Sink] = []
+        self._process = os.getpid()
 
     @property
     def path(self) -> Path | None:
@@ -90,15 +90,25 @@ class Run:
 
     def append(self, series: Series) -> None:
         """Take a block of readings from a recorder."""
-        if series.quantity == "loss":
-            self.losses[series.stream] = series
-        if self._writer is not None:
-            self._writer.append(series)
+        if self._writer is None or os.getpid() != self._process:
+            return
+        self._writer.append(series)
+        for sink in self._sinks:
+            sink.write(series)
 
     def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
         """Read the record while it grows; `speak` once for each new diagnosis."""
         if self._writer is not None and self._lookout is None:
             self._lookout = Lookout(self._writer, speak)
+
+    def send_to(self, sink: Sink) -> None:
+        """Hand all that is recorded from now on to a sink too.
+
+        It is called on the training thread, so it must be quick and never raise:
+        `sinks.delivery.Delivery` makes any sink so. Whoever gives it closes it.
+        """
+        if self._writer is not None:
+            self._sinks.append(sink)
 
     def step(self, loss: Loss, batch: Any = None) -> None:
         """Tell the loss of the update that was just made; call it after each.
@@ -144,8 +154,11 @@ class Run:
 
     def event(self, event: Event) -> None:
         """Record that something happened."""
-        if self._writer is not None:
-            self._writer.event(event)
+        if self._writer is None or os.getpid() != self._process:
+            return
+        self._writer.event(event)
+        for sink in self._sinks:
+            sink.event(event)
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Record that a checkpoint was written to `path`, after the last update.

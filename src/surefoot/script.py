@@ -25,11 +25,14 @@ from surefoot.autopilot.live import KnobError, Live
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.stored import last_word
 from surefoot.progress import Progress
+from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text
 from surefoot.run import Run, ending
+from surefoot.terminal.streams import listen
+from surefoot.terminal.view import View, manner_of
 from surefoot.types import Change
 from surefoot.watching import open_run, switched_off
 
@@ -46,6 +49,7 @@ class Session:
     quiet: bool = False
     report: Path | None = None
     changes: tuple[Change, ...] = ()
+    view: View | None = None
     progress: Progress | None = None
     run: Run | None = None
 
@@ -57,8 +61,10 @@ class Session:
         except RecordError as error:
             self._say(f"surefoot: nothing is recorded, training goes on: {error}")
             self.run = Run(None)
-        if not self.quiet and self.run.path is not None:
-            self.progress = Progress(self.run)
+        path = self.run.path
+        if self.view is not None and path is not None:
+            self.progress = Progress(self.view, name_of(path), self.run.streams)
+            self.run.send_to(self.progress)
             self.run.look_out(self.progress.alarm)
         return self.run
 
@@ -81,7 +87,7 @@ class Session:
     def end(self, error: BaseException | None) -> None:
         """Close the record, and say what was found in it."""
         if self.progress is not None:
-            self.progress.stop()
+            self.progress.close()
         if self.run is None:
             self._say(
                 "no optimizer step was taken, so there was nothing to watch; expected "
@@ -102,7 +108,7 @@ class Session:
         # The run's last look left it in the record, unless there was none.
         told = last_word(reader)
         found = examine(reader) if told is None else told
-        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        colour = self.view is not None and self.view.manner.colour
         steps = (
             max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
         )
@@ -144,8 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quiet=options.quiet,
         report=Path(options.report).absolute() if options.report else None,
         changes=changes,
+        view=None if options.quiet or switched_off() else _view(),
     )
     return watched(session)
+
+
+def _view() -> View:
+    """The view of the run, with which the script shares the terminal."""
+    manner = manner_of(sys.stderr, os.environ, beside=sys.stdout)
+    view = View(sys.stderr, manner)
+    listen(view)
+    return view
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +119,27 @@ class Field:
     values: Floats
     stream: str = "main"
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Sink(Protocol):
+    """Where a run sends what it records, beside its own record.
+
+    `write` and `event` are called in the order of the recording, and `close` once at
+    the end. A sink given to `surefoot.watch` is called on a thread of its own, where
+    it may be slow and may raise.
+    """
+
+    def write(self, series: Series, /) -> None:
+        """Take one block of readings."""
+        ...
+
+    def event(self, event: Event, /) -> None:
+        """Take one event."""
+        ...
+
+    def close(self) -> None:
+        """Take what is left to its place; nothing comes after."""
+        ...
 
 
 # --- what is constant over a stream --------------------------------------------

@@ -11,7 +11,6 @@ import pytest
 
 from surefoot.report.text import (
     diagnosis_text,
-    progress_line,
     runs_table,
     sparkline,
     verdict_text,
@@ -122,17 +121,6 @@ def test_runs_are_listed_with_their_troubles():
     ]
     assert lines[3] == "  ! net-2.surefoot is damaged: page 7"
     assert runs_table([]) == "No runs here. Record one: surefoot run SCRIPT.py"
-
-
-def test_the_progress_line_fits_and_shows_a_nan():
-    losses = [1.0 / (1 + at) for at in range(500)] + [math.nan]
-    line = progress_line(500, losses, 123.4, alarm="loss spike")
-    assert len(line) <= 80
-    assert line.startswith("step 500  loss nan  █")
-    assert "×" in line
-    assert line.endswith("123 steps/s  loss spike")
-    assert len(progress_line(10**9, losses, 123.4, width=40, alarm="x" * 99)) == 40
-    assert progress_line(0, [], None) == "step 0"
 
 
 def test_a_sparkline_keeps_a_spike():

@@ -39,7 +39,7 @@ FLUSH_SECONDS = 0.75
 TARGETS_EVERY = 10
 
 
-class Sink(Protocol):
+class Taker(Protocol):
     """Takes what was recorded; must never block or raise."""
 
     def append(self, series: Series) -> None:
@@ -80,7 +80,7 @@ class Recorder:
     def __init__(
         self,
         watched: Watched,
-        sink: Sink,
+        sink: Taker,
         options: Options,
         *,
         caught: Callable[[], list[torch.Tensor]] | None = None,

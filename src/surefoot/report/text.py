@@ -39,7 +39,9 @@ _CODES: Mapping[Tone, str] = {
 }
 _SIGNS: Mapping[Severity, str] = {"critical": "✗", "warning": "!", "info": "i"}
 _OTHERS = 4  # further causes that are told: the page lists them all
-_BLOCKS = "▁▂▃▄▅▆▇█"
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = "_.-~=*%#"
+"""For terminals whose encoding has no blocks, from low to high."""
 
 
 class RunLine(Protocol):
@@ -137,9 +139,7 @@ class _Page:
             self.lines.append(lead + self.paint(line[len(lead) :], tone))
 
     def paint(self, text: str, tone: Tone | None) -> str:
-        if tone is None or not self.colour:
-            return text
-        return f"\x1b[{_CODES[tone]}m{text}\x1b[0m"
+        return painted(text, tone) if self.colour else text
 
     def healthy(
         self, run_name: str, steps: int | None, looked_at: Sequence[str]
@@ -230,6 +230,11 @@ class _Page:
             self.write(one.source, indent, tone="soft")
 
 
+def painted(text: str, tone: Tone | None) -> str:
+    """Text in the colour of its tone, as ANSI codes."""
+    return text if tone is None else f"\x1b[{_CODES[tone]}m{text}\x1b[0m"
+
+
 def _numbers(one: Evidence) -> str:
     if not math.isfinite(one.observed):
         return number(one.observed)
@@ -249,7 +254,7 @@ def _nonfinite(finding: Finding) -> str:
     return ", ".join(told)
 
 
-# --- verdicts, runs, progress ---------------------------------------------------
+# --- verdicts, runs -------------------------------------------------------------
 
 
 def verdict_text(verdict: Verdict, *, width: int = 80, colour: bool = False) -> str:
@@ -322,30 +327,13 @@ def table(
     ]
 
 
-def progress_line(
-    step: int,
-    losses: Sequence[float],
-    steps_per_second: float | None,
+def sparkline(
+    values: Sequence[float],
+    width: int,
     *,
-    width: int = 80,
-    alarm: str = "",
+    blocks: str = BLOCKS,
+    broken: str = "×",
 ) -> str:
-    """One line that says how a run goes: step, loss and its shape, speed.
-
-    >>> progress_line(120, [3.0, 2.0, 1.0, 0.5], 41.3, width=60)
-    'step 120  loss 0.5  █▅▂▁  41.3 steps/s'
-    """
-    loss = f"  loss {number(losses[-1])}" if losses else ""
-    speed = "" if steps_per_second is None else f"  {number(steps_per_second)} steps/s"
-    tail = f"  {clean(alarm)}" if alarm else ""
-    head = f"step {step:,}{loss}"
-    room = width - len(head) - len(speed) - len(tail) - 2
-    line = sparkline(losses, min(room, 40))
-    text = head + (f"  {line}" if line else "") + speed + tail
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
     """Values as blocks, oldest first; of each group the largest, "×" where not finite.
 
     >>> sparkline([1, 2, 3, math.nan], 10)
@@ -358,11 +346,12 @@ def sparkline(values: Sequence[float], width: int) -> str:
     groups = [values[a:b] for a, b in pairwise(edges)]
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    return "".join(_block(group, low, high) for group in groups)
+    return "".join(
+        _block(group, low, high, blocks) if all(map(math.isfinite, group)) else broken
+        for group in groups
+    )
 
 
-def _block(group: Sequence[float], low: float, high: float) -> str:
-    if not all(map(math.isfinite, group)):
-        return "×"
+def _block(group: Sequence[float], low: float, high: float, blocks: str) -> str:
     share = (max(group) - low) / ((high - low) or 1.0)
-    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
+    return blocks[min(int(share * len(blocks)), len(blocks) - 1)]

@@ -1,0 +1,1 @@
+"""A view that redraws in place, beside whatever else is written to a terminal."""
