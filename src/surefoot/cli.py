@@ -30,7 +30,7 @@ from surefoot.record.schema import RecordError
 from surefoot.record.trials import add_trial, trials_of
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text, runs_table, verdict_text
-from surefoot.terminal.follow import watch_live
+from surefoot.terminal.follow import strict, watch_live
 from surefoot.types import Diagnosis, Prescription, Verdict
 
 HEALTHY, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -314,14 +314,4 @@ def _write(text: str) -> None:
 
 def _print_json(value: Any) -> None:
     """Strict JSON on standard output: what is not finite becomes null."""
-    console.file.write(json.dumps(_strict(value), indent=2, default=str) + "\n")
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not (abs(value) < float("inf")):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _strict(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(inner) for inner in value]
-    return value
+    console.file.write(json.dumps(strict(value), indent=2, default=str) + "\n")

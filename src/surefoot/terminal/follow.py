@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.stored import last_word
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
 from surefoot.report.live import (
@@ -40,7 +41,7 @@ REST = 20.0
 Tell = Callable[[Live, Sequence[Outstanding], str], None]
 
 
-def watch_live(path: Path, stream: TextIO, *, as_json: bool) -> list[Diagnosis]:
+def watch_live(path: Path, stream: IO[str], *, as_json: bool) -> list[Diagnosis]:
     """Show a run on a stream until it has ended, and then what was found in it.
 
     Raises:
@@ -53,7 +54,8 @@ def watch_live(path: Path, stream: TextIO, *, as_json: bool) -> list[Diagnosis]:
     finally:
         view.clear()
     with RecordReader(path) as reader:
-        found, status = examine(reader), reader.status()
+        told, status = last_word(reader), reader.status()
+        found = examine(reader) if told is None else told
     if as_json:
         view.line(json_line(_ended(live, status, found)))
     else:
@@ -166,14 +168,15 @@ def shown_as_json(put: Callable[[str], None]) -> Tell:
 
 def json_line(value: Mapping[str, Any]) -> str:
     """Strict JSON in one line: what is not finite becomes null."""
-    return json.dumps(_strict(value), allow_nan=False)
+    return json.dumps(strict(value), allow_nan=False)
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """A value as strict JSON has it: what is not finite becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _strict(inner) for key, inner in value.items()}
+        return {str(key): strict(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(inner) for inner in value]
+        return [strict(inner) for inner in value]
     return value

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from typing import IO
 
 from surefoot.terminal.written import Written, after_text
 
@@ -36,7 +36,7 @@ class Manner:
 
 
 def manner_of(
-    stream: TextIO, environment: Mapping[str, str], beside: TextIO | None = None
+    stream: IO[str], environment: Mapping[str, str], beside: IO[str] | None = None
 ) -> Manner:
     """The manner that a stream and the environment allow.
 
@@ -49,7 +49,7 @@ def manner_of(
     drawing = able and not _is_pipe(beside)
     colour = able and not environment.get("NO_COLOR")
     try:
-        "▁█×…·".encode(stream.encoding or "ascii")
+        "▁█×…·".encode(_encoding(stream))
     except (UnicodeEncodeError, LookupError):
         return Manner(drawing, colour, ascii_only=True)
     return Manner(drawing, colour, ascii_only=False)
@@ -64,7 +64,7 @@ class View:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: IO[str],
         manner: Manner,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -72,7 +72,7 @@ class View:
         self.manner = manner
         self._descriptor = _descriptor(stream)
         self._stream = stream
-        self._encoding = stream.encoding or "ascii"
+        self._encoding = _encoding(stream)
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._written = Written()
@@ -159,13 +159,14 @@ class View:
         if not free or not lines or self._gone:
             return
         body = "".join(f"\r\n{line}\x1b[K" for line in lines)
-        self._put(f"{body}\x1b[J\x1b[{len(lines)}A\r")
+        # Before it is drawn: a Ctrl-C in between must not leave it there.
         self._shown = lines
+        self._put(f"{body}\x1b[J\x1b[{len(lines)}A\r")
 
     def _wipe(self) -> None:
         if self._shown:
-            self._shown = ()
             self._put("\r\n\x1b[J\x1b[A\r")
+            self._shown = ()
 
     def _release(self) -> None:
         """Write the lines that wait, unless it is not known where the cursor is."""
@@ -218,7 +219,7 @@ class View:
 # --- streams --------------------------------------------------------------------
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: IO[str]) -> bool:
     """Whether a person sees what is written to a stream."""
     try:
         return stream.isatty()
@@ -226,13 +227,17 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def _is_pipe(stream: TextIO | None) -> bool:
+def _is_pipe(stream: IO[str] | None) -> bool:
     descriptor = None if stream is None else _descriptor(stream)
     return descriptor is not None and stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
 
-def _descriptor(stream: TextIO) -> int | None:
+def _descriptor(stream: IO[str]) -> int | None:
     try:
         return stream.fileno()
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _encoding(stream: IO[str]) -> str:
+    return getattr(stream, "encoding", None) or "ascii"
