@@ -1,5 +1,6 @@
 // uPlot, told what our line charts look like: a panel in, its options out.
 import uPlot from "uplot";
+import { drawBands } from "./band";
 import type { LinePanel } from "./data";
 import { number } from "./format";
 import { drawOnset } from "./heat";
@@ -43,7 +44,19 @@ export function columns(panel: LinePanel): uPlot.AlignedData {
 
 /** What a chart is made anew for; the rest of a panel are numbers and marks. */
 export function formOf(panel: LinePanel): string {
-  return JSON.stringify([panel.log, panel.high !== null, few(panel), ...panel.y]);
+  return JSON.stringify([panel.log, panel.high !== null, few(panel), dense(panel), ...panel.y]);
+}
+
+function fills({ panel, colours, faint }: Drawing): string[] {
+  return panel.y.map((_, line) => faded(colourOf(line, faint, colours), 0.35));
+}
+
+/**
+ * So many points that the line is drawn one pixel wide. Without a graphics card a
+ * wider one of thousands of corners takes longer than a frame.
+ */
+function dense(panel: LinePanel): boolean {
+  return panel.high !== null || panel.x.length > 500;
 }
 
 /** So few points that one does not see them unless they are dots. */
@@ -75,17 +88,12 @@ export function options(drawing: Drawing): uPlot.Options {
     },
     scales: {
       x: { time: false, range: () => drawing.range() },
-      y: panel.log ? { distr: 3, ...(drawing.levels.length ? { range: decades(drawing.levels) } : {}) }
+      y: panel.log
+        ? { distr: 3, range: (_, low, high) => paddedLog(...including(drawing.levels, low, high)) }
         : { range: (_, low, high) => padded(...including(drawing.levels, low, high)) },
     },
     axes: axes(drawing),
     series: [{}, ...series(drawing)],
-    bands: panel.high
-      ? panel.y.map((_, line) => ({
-          series: [2 * line + 2, 2 * line + 1] as [number, number],
-          fill: faded(colourOf(line, drawing.faint, colours), 0.35),
-        }))
-      : [],
     hooks: hooks(drawing),
   };
 }
@@ -97,11 +105,21 @@ function including(levels: Level[], low: number | null, high: number | null): [n
   return [Math.min(low, ...values), Math.max(high, ...values)];
 }
 
-function decades(levels: Level[]): uPlot.Scale.Range {
-  return (_, low, high) => {
-    const [from, to] = including(levels, low, high);
-    return uPlot.rangeLog(from ?? 0.1, to ?? 10, 10, false);
-  };
+/** At least one power of ten lies in it, so that the axis can be labelled. */
+export function paddedLog(low: number | null, high: number | null): uPlot.Range.MinMax {
+  if (low === null || high === null || low <= 0) return [0.1, 10];
+  const [from, to] = [Math.log10(low), Math.log10(high)];
+  if (to - from < 1) return [10 ** Math.floor(from), 10 ** Math.max(Math.ceil(to), Math.floor(from) + 1)];
+  const air = (to - from) * 0.06;
+  return [10 ** (from - air), 10 ** (to + air)];
+}
+
+/** Powers of ten inside a range: at most six, evenly spaced. */
+export function powers(low: number, high: number): number[] {
+  const first = Math.ceil(Math.log10(low) - 1e-9);
+  const last = Math.floor(Math.log10(high) + 1e-9);
+  const every = Math.ceil((last - first + 1) / 6) || 1;
+  return Array.from({ length: Math.max(Math.floor((last - first) / every) + 1, 0) }, (_, at) => 10 ** (first + at * every));
 }
 
 function padded(low: number | null, high: number | null): uPlot.Range.MinMax {
@@ -116,7 +134,7 @@ function series({ panel, colours, faint, sparse }: Drawing): uPlot.Series[] {
     const one: uPlot.Series = {
       label,
       stroke: colourOf(line, faint, colours),
-      width: faint.has(line) ? 0.75 : panel.high ? 1.1 : 1.6,
+      width: faint.has(line) ? 0.75 : dense(panel) ? 1 : 1.6,
       points: { show: dotted(panel, line, sparse) && !faint.has(line), size: 4 },
       spanGaps: sparse,
     };
@@ -135,13 +153,18 @@ function axes({ panel, colours, size }: Drawing): uPlot.Axis[] {
     { show: false },
     {
       stroke: colours.soft, font: FONT, size: size.axis, gap: 6, ticks: { show: false },
-      grid: { stroke: colours.grid, width: 1, ...(panel.log ? { filter: powers } : {}) },
-      ...(panel.log ? { filter: powers } : {}),
-      space: panel.log ? 22 : 30,
+      grid: { stroke: colours.grid, width: 1 },
+      ...(panel.log ? { splits: (_: uPlot, __: number, low: number, high: number) => powers(low, high), filter: all } : {}),
+      space: 30,
       values: (_, marks, __, ___, gap) =>
-        panel.log ? thinned(marks.map((mark) => (mark === null ? "" : tight(number(mark, 2))))) : labels(marks, gap),
+        panel.log ? marks.map((mark) => tight(number(mark, 2))) : labels(marks, gap),
     },
   ];
+}
+
+/** uPlot leaves out some marks of a logarithmic axis unless it is told not to. */
+function all(_: uPlot, marks: number[]): number[] {
+  return marks;
 }
 
 /** As many decimals as the gap between two labels needs. */
@@ -161,19 +184,6 @@ function tight(text: string): string {
   return text.replaceAll(" ", "");
 }
 
-/** On a logarithmic axis only the powers of ten. */
-function powers(_: uPlot, marks: number[]): (number | null)[] {
-  return marks.map((mark) => (whole(Math.log10(mark) + 100) ? mark : null));
-}
-
-function thinned(labels: string[]): string[] {
-  const filled = labels.filter(Boolean).length;
-  if (filled <= 6) return labels;
-  const every = Math.ceil(filled / 5);
-  let seen = 0;
-  return labels.map((label) => (label && seen++ % every === 0 ? label : ""));
-}
-
 function hooks(drawing: Drawing): uPlot.Hooks.Arrays {
   return {
     setSelect: [
@@ -190,6 +200,7 @@ function hooks(drawing: Drawing): uPlot.Hooks.Arrays {
         drawing.onPoint(left < 0 ? null : plot.posToVal(left, "x"));
       },
     ],
+    drawAxes: [(plot) => { if (drawing.panel.high) drawBands(plot, fills(drawing)); }],
     draw: [(plot) => drawMarks(plot, drawing)],
   };
 }

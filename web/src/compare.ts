@@ -52,6 +52,12 @@ export function positive(lines: Line[]): boolean {
   return numbers.length > 0 && numbers.every((value) => value > 0);
 }
 
+/** Whether a few high values would flatten the rest: as for single lines, 50 times the median. */
+export function wide(lines: Line[]): boolean {
+  const numbers = lines.flatMap((line) => line.high).filter((value) => value !== null).sort((a, b) => a - b);
+  return (numbers[numbers.length - 1] ?? 0) > 50 * (numbers[numbers.length >> 1] ?? Infinity);
+}
+
 const DASHES: number[][] = [[], [7, 4], [2, 3], [10, 3, 2, 3], [14, 5]];
 
 /** Colour and dashes of a line: neighbours differ in colour, colours that return in dashes. */

@@ -52,14 +52,17 @@ export function columnsOn(edges: number[], range: Range, pixels: number): [Int32
 export function pixelCodes(grid: Grid, range: Range, width: number, height: number): Uint16Array {
   const [first, last] = columnsOn(grid.edges, range, width);
   const out = new Uint16Array(width * height).fill(MISSING);
+  const { codes } = grid;
   for (let row = 0; row < grid.rows; row++) {
     const base = row * grid.columns;
     const place = Math.floor((row * height) / grid.rows) * width;
     for (let pixel = 0; pixel < width; pixel++) {
       const end = base + (last[pixel] as number);
+      let at = base + (first[pixel] as number);
       let code = out[place + pixel] as number;
-      for (let at = base + (first[pixel] as number); at < end; at++) {
-        const other = grid.codes[at] as number;
+      if (code === MISSING && at < end) code = codes[at++] as number;
+      for (; at < end; at++) {
+        const other = codes[at] as number;
         if (other !== code && rank(other) > rank(code)) code = other;
       }
       out[place + pixel] = code;
@@ -95,7 +98,8 @@ export function drawMap(context: CanvasRenderingContext2D, grid: Grid, view: { f
   if (!inside || !grid.columns) return;
   const image = inside.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  pixelCodes(grid, range, width, height).forEach((code, at) => { pixels[at] = COLOURS[code] as number; });
+  const codes = pixelCodes(grid, range, width, height);
+  for (let at = 0; at < codes.length; at++) pixels[at] = COLOURS[codes[at] as number] as number;
   inside.putImageData(image, 0, 0);
   context.save();
   context.imageSmoothingEnabled = false;

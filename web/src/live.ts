@@ -26,11 +26,16 @@ export const NOTHING: RunState = {
   data: null, trouble: null, connection: null, alarms: [], refused: new Map(),
 };
 
+/** What is there before anything is asked: all of a report, nothing of a server. */
+export function startOf(source: Source): RunState {
+  return { ...NOTHING, data: source.held };
+}
+
 /** New quantities, fields and batches come with the page itself, so often at most. */
 const RELOAD_MS = 30_000;
 
 export class LiveRun {
-  private state = NOTHING;
+  private state: RunState;
   private news: RunNews | null = null;
   private wishes: Wish[] = [];
   /** Steps that the run had when each panel was asked for. */
@@ -47,9 +52,12 @@ export class LiveRun {
     private readonly source: Source,
     private readonly name: string,
     private readonly show: (state: RunState) => void,
-  ) {}
+  ) {
+    this.state = startOf(source);
+  }
 
   open(): void {
+    if (this.source.kind === "report") return; // it holds all there is
     this.stop = this.source.followRun(this.name, {
       news: (news) => {
         this.news = news;
@@ -71,7 +79,7 @@ export class LiveRun {
   /** What is looked at now; replaces what was before. */
   look(wishes: Wish[]): void {
     this.wishes = wishes;
-    if (this.state.data) void this.refresh();
+    if (this.state.data && this.source.kind === "server") void this.refresh();
   }
 
   dismiss(): void {
@@ -141,7 +149,7 @@ export class LiveRun {
 
   private isStale(data: PageData, wish: Wish, steps: number): boolean {
     if (this.state.refused.has(keyOf(wish)) && this.asked.get(keyOf(wish)) === steps) return false;
-    if (!heldPanel(data, wish)) return this.source.kind === "server";
+    if (!heldPanel(data, wish)) return true;
     return (this.asked.get(keyOf(wish)) ?? -1) < steps;
   }
 

@@ -36,6 +36,7 @@ export function serverSource(folder: string): Source {
   return {
     kind: "server",
     folder,
+    held: null,
     runs: () => answer<RunList>("/api/runs"),
     page: (run) => answer<PageData>(ofRun(run)),
     panel: (run, question) => answer<PanelAnswer>(address(ofRun(run, "/panel"), { ...question })),

@@ -42,6 +42,8 @@ export interface Source {
   kind: "report" | "server";
   /** What the server looks at; "" in a report. */
   folder: string;
+  /** The page of the one run that a report holds, at hand at once. */
+  held: PageData | null;
   runs(): Promise<RunList>;
   page(run: string): Promise<PageData>;
   panel(run: string, question: PanelQuestion): Promise<PanelAnswer>;
@@ -86,6 +88,7 @@ export function reportSource(data: PageData): Source {
   return {
     kind: "report",
     folder: "",
+    held: data,
     runs: never,
     compare: never,
     page: () => Promise.resolve(data),

@@ -1,6 +1,7 @@
 // Lines of many runs on one chart: a comparison in, uPlot with one line a run out.
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { drawBands } from "../band";
 import { columns, options } from "../chart";
 import { aligned, strokeOf } from "../compare";
 import type { Comparison, LinePanel } from "../data";
@@ -52,7 +53,12 @@ export function CompareChart(props: Props) {
     if (plot.current) dim(plot.current, lit);
   }, [lit, width, log, theme, count]);
   return (
-    <div class="comparison" ref={frame} role="img" aria-label={`${compared.title} over steps, ${count} lines; the list below has their last values`} />
+    <div class="comparison">
+      <div
+        ref={frame} role="img"
+        aria-label={`${compared.title} over steps, ${count} lines; the list below has their last values`}
+      />
+    </div>
   );
 }
 
@@ -74,21 +80,20 @@ function chartOptions(panel: LinePanel, width: number, now: preact.RefObject<Pro
   const [first, ...lines] = base.series;
   const series = lines.map((one, at) => {
     const { colour, dash } = strokeOf(at >> 1, colours.lines);
-    return { ...one, stroke: colour, dash, width: many ? 1 : 1.3, points: { show: false } };
+    return { ...one, stroke: colour, dash, width: 1, points: { show: false } };
   });
-  const bands = many ? [] : panel.y.map((_, line) => ({
-    series: [2 * line + 2, 2 * line + 1] as [number, number],
-    fill: faded(strokeOf(line, colours.lines).colour, 0.2),
-  }));
+  const fills = many ? [] : panel.y.map((_, line) => faded(strokeOf(line, colours.lines).colour, 0.2));
   const focused = (_: uPlot, at: number | null, how: { focus?: boolean }): void => {
     if (how.focus) now.current?.light(at === null ? null : (at - 1) >> 1);
   };
   return {
-    ...base, series: [first ?? {}, ...series], bands,
+    ...base, series: [first ?? {}, ...series],
     height: HEIGHT + AXIS_HEIGHT,
     cursor: { ...base.cursor, points: { show: false }, focus: { prox: NEAR } },
     focus: { alpha: 1 },
-    hooks: { ...base.hooks, setSeries: [focused as NonNullable<uPlot.Hooks.Arrays["setSeries"]>[number]] },
+    hooks: {
+      ...base.hooks, drawAxes: [(plot: uPlot) => drawBands(plot, fills)],
+      setSeries: [focused as NonNullable<uPlot.Hooks.Arrays["setSeries"]>[number]] },
   };
 }
 

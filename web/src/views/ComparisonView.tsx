@@ -1,6 +1,6 @@
 // Several runs side by side: their names and a quantity in, one chart and its legend out.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { extentOf, positive } from "../compare";
+import { extentOf, positive, wide } from "../compare";
 import type { Comparison, RunLine } from "../data";
 import type { Range } from "../link";
 import { hashOf } from "../route";
@@ -87,13 +87,14 @@ interface ComparedProps {
 }
 
 function Compared({ compared, runs, lines, place }: ComparedProps) {
-  const [log, setLog] = useState(false);
+  const [asked, ask] = useState<boolean | null>(null);
   const [lit, light] = useState<number | null>(null);
   const [pinned, pin] = useState<number | null>(null);
   const whole = useMemo(() => extentOf(compared.lines), [compared]);
   const [part, zoom] = useState<Range | null>(null);
   const shown = lit ?? pinned;
-  const mayLog = positive(compared.lines);
+  const mayLog = useMemo(() => positive(compared.lines), [compared]);
+  const log = mayLog && (asked ?? wide(compared.lines));
   const choose = (quantity: string): void => { location.hash = hashOf({ view: "compare", runs, quantity }); };
   return (
     <section data-view="comparison" aria-label={`${compared.title} of ${runs.length} runs`}>
@@ -106,8 +107,8 @@ function Compared({ compared, runs, lines, place }: ComparedProps) {
         </label>
         <label class="chooser">
           <input
-            type="checkbox" checked={log && mayLog} disabled={!mayLog}
-            onChange={(event) => setLog(event.currentTarget.checked)}
+            type="checkbox" checked={log} disabled={!mayLog}
+            onChange={(event) => ask(event.currentTarget.checked)}
           />{" "}
           logarithmic{mayLog ? "" : " (not all values are positive)"}
         </label>
@@ -118,7 +119,7 @@ function Compared({ compared, runs, lines, place }: ComparedProps) {
       {compared.lines.length > 0 ? (
         <>
           <CompareChart
-            compared={compared} log={log && mayLog} theme={place.theme} lit={shown} light={light}
+            compared={compared} log={log} theme={place.theme} lit={shown} light={light}
             range={part ?? whole} zoom={zoom}
           />
           <CompareLegend

@@ -1,5 +1,5 @@
 // The layer × step map: a packed panel in, a picture one can point at out.
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { HeatPanel } from "../data";
 import { columnAt, type Grid } from "../grid";
 import { drawAccused, drawEmpty, drawLabels, drawMap, type Frame, rowAt, stepAt, xOf } from "../heat";
@@ -12,6 +12,7 @@ import { CellTip, spokenCell } from "./CellTip";
 import { Legend } from "./Legend";
 import { Profile } from "./Profile";
 import type { Shared } from "./Tracks";
+import { useTurn } from "./useTurn";
 import { AXIS, useWidth } from "./useWidth";
 
 interface Props {
@@ -78,7 +79,7 @@ function frameOf(box: HTMLElement | null, width: number, rows: number): Frame {
 function useDrawn(frame: Frame, props: Props): preact.RefObject<HTMLCanvasElement> {
   const { grid, names, accused, row, shared } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
-  useLayoutEffect(() => {
+  useTurn(shared.turns, () => {
     const context = canvasOf(canvas.current, frame.left + frame.width, frame.height + AXIS_HEIGHT);
     if (!context || frame.width < 10) return;
     const colours = palette();

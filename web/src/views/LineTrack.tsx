@@ -7,6 +7,7 @@ import { AXIS_HEIGHT } from "../steps";
 import { palette } from "../theme";
 import { Readings } from "./Readings";
 import type { Shared } from "./Tracks";
+import { useTurn } from "./useTurn";
 import { AXIS, useWidth } from "./useWidth";
 
 interface Props {
@@ -80,14 +81,19 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
     const stop = pointer.follow(drawn);
     return () => { stop(); drawn.destroy(); plot.current = null; };
   }, [frame, form, marked, named, sparse, width, height, axis, shared.theme, shared.pointer, shared.onset]);
-  useLayoutEffect(() => {
-    if (!plot.current || !drawing.current || drawing.current.panel === panel) return;
-    drawing.current.panel = panel;
-    plot.current.setData(columns(panel));
-  }, [panel]);
-  useLayoutEffect(() => {
-    plot.current?.setScale("x", { min: shared.range[0], max: shared.range[1] });
-  }, [shared.range[0], shared.range[1]]);
+  useTurn(shared.turns, () => refresh(plot.current, drawing.current, now.current), [panel, ...shared.range]);
+}
+
+/** Gives a chart the readings and the range that it does not show yet. */
+function refresh(plot: uPlot | null, drawing: Drawing | null, { panel, shared }: Chart): void {
+  if (!plot || !drawing) return;
+  plot.batch(() => {
+    if (drawing.panel !== panel) {
+      drawing.panel = panel;
+      plot.setData(columns(panel));
+    }
+    plot.setScale("x", { min: shared.range[0], max: shared.range[1] });
+  });
 }
 
 /** Tells a chart's own pointer from one that it was given by another chart. */

@@ -1,11 +1,12 @@
 // The quantity over the depth of the net at one step: a grid in, a side view out.
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { canvasOf } from "../canvas";
 import { number, step } from "../format";
 import { codeAt, columnAt, drawn, type Grid, INFINITE, ZERO } from "../grid";
 import type { Frame } from "../heat";
 import { palette } from "../theme";
 import type { Shared } from "./Tracks";
+import { useTurn } from "./useTurn";
 import { useWidth } from "./useWidth";
 
 interface Props {
@@ -17,6 +18,7 @@ interface Props {
 }
 
 const INSET = 10;
+const CROWD = 80; // more dots than this are so small that nobody sees them to be round
 
 export function Profile({ grid, frame, accused, row, shared }: Props) {
   const box = useRef<HTMLDivElement>(null);
@@ -25,7 +27,7 @@ export function Profile({ grid, frame, accused, row, shared }: Props) {
   const [at, point] = useState<number | null>(null);
   useEffect(() => shared.pointer.follow((place) => point(place.step)), [shared.pointer]);
   const column = at === null ? grid.columns - 1 : columnAt(grid, at);
-  useLayoutEffect(() => {
+  useTurn(shared.turns, () => {
     const context = canvasOf(canvas.current, width, frame.height);
     if (context && width > 3 * INSET) draw(context, { grid, column, width, height: frame.height, accused, row });
   }, [grid, column, width, frame.height, accused, row, shared.theme]);
@@ -77,6 +79,10 @@ function draw(context: CanvasRenderingContext2D, drawing: Drawing): void {
     const marked = accused.includes(point.at);
     const chosen = point.at === row;
     context.fillStyle = marked ? colours.alarm : chosen ? colours.ink : colours.lines[0] ?? colours.ink;
+    if (grid.rows > CROWD && !marked && !chosen) {
+      context.fillRect(point.x - 1, point.y - 1, 2, 2);
+      continue;
+    }
     context.beginPath();
     context.arc(point.x, point.y, marked || chosen ? size + 1.5 : size, 0, 2 * Math.PI);
     context.fill();

@@ -44,9 +44,11 @@ function RunList({ runs }: { runs: RunLine[] }) {
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const shown = useOrder(matching(runs, text), order);
   const pick = (names: string[], on: boolean): void => {
-    const next = new Set(chosen);
-    names.forEach((name) => (on ? next.add(name) : next.delete(name)));
-    choose(next);
+    choose((before) => {
+      const next = new Set(before);
+      names.forEach((name) => (on ? next.add(name) : next.delete(name)));
+      return next;
+    });
   };
   const there = runs.filter((line) => chosen.has(line.name)).map((line) => line.name);
   return (
@@ -129,7 +131,7 @@ const COLUMNS: [Column | null, string, string][] = [
   ["steps", "Steps", "number"],
   ["last_loss", "Last loss", "number"],
   [null, "Loss", "curve"],
-  ["verdict", "Verdict", "said"],
+  ["verdict", "Verdict", "told"],
   ["created", "Created", "created"],
 ];
 

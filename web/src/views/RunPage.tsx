@@ -39,9 +39,6 @@ export function RunPage({ data, opened, place }: Props) {
       reach("linked");
     });
   };
-  const happened = useMemo(
-    () => <EventList events={data.events} show={(step) => { focus.step(step); approach(); }} />,
-    [data.events, focus]);
   return (
     <>
       <a class="skip" href="#linked" onClick={(event) => { event.preventDefault(); reach("linked"); }}>
@@ -75,7 +72,7 @@ export function RunPage({ data, opened, place }: Props) {
             theme={place.theme}
           />
         )}
-        {happened}
+        <EventList events={data.events} show={(step) => { focus.step(step); approach(); }} />
         <RunFacts data={data} />
       </main>
       <PageFoot name={data.run.name} report={opened.source.reportAddress(data.run.name)} />

@@ -31,7 +31,7 @@ export function RunRow({ line, chosen, choose }: Props) {
       <td class="number" data-label="Steps">{trouble ? "" : step(line.steps)}</td>
       <td class="number" data-label="Last loss">{line.last_loss === null ? "" : number(line.last_loss)}</td>
       <td class="curve"><Spark values={line.spark} /></td>
-      <td class="said"><Said line={line} /></td>
+      <td class="told"><Said line={line} /></td>
       <td class="created">{line.created && <time dateTime={line.created}>{when(line.created)}</time>}</td>
     </tr>
   );

@@ -7,6 +7,7 @@ import { Pointer, type Range } from "../link";
 import { keyOf, type Wish } from "../patch";
 import type { PanelQuestion } from "../source";
 import type { Theme } from "../theme";
+import type { Turns } from "../turns";
 import { EventStrip } from "./EventStrip";
 import { FineLine } from "./FineLine";
 import { MapTracks } from "./MapTracks";
@@ -16,6 +17,7 @@ import { SpanButtons } from "./SpanButtons";
 import type { AskPanel } from "./useFiner";
 import type { Opened } from "./useRun";
 import { useSpan } from "./useSpan";
+import { useTurns } from "./useTurn";
 
 interface Props {
   data: PageData;
@@ -34,6 +36,8 @@ export interface Shared {
   theme: Theme;
   onset: number | null;
   zoom: (range: Range) => void;
+  /** Whose turn it is to draw. */
+  turns: Turns;
 }
 
 export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) {
@@ -48,7 +52,8 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
     layer: want,
     step: (step) => { zoom(around(step, whole)); pointer.move(step); },
   }), [focus, pointer, zoom, whole[0], whole[1]]);
-  const shared: Shared = { range, whole, pointer, theme, onset: accusing[0]?.onset ?? null, zoom };
+  const turns = useTurns(data);
+  const shared: Shared = { range, whole, pointer, theme, onset: accusing[0]?.onset ?? null, zoom, turns };
   const lines = panelsOf<LinePanel>(stream, "line");
   const map = stream.panels[quantity]?.kind === "heatmap" ? (stream.panels[quantity] as HeatPanel) : null;
   const names = useMemo(() => (map?.y ?? []).map((at) => data.names[at] ?? ""), [map?.y, data.names]);

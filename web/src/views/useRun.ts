@@ -1,6 +1,6 @@
 // One run for a view: a source and a name in, its state out, again on each change.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { LiveRun, NOTHING, type RunState } from "../live";
+import { LiveRun, type RunState, startOf } from "../live";
 import type { Wish } from "../patch";
 import type { Source } from "../source";
 
@@ -13,7 +13,7 @@ export interface Opened extends RunState {
 }
 
 export function useRun(source: Source, name: string): Opened {
-  const [state, set] = useState<RunState>(NOTHING);
+  const [state, set] = useState<RunState>(() => startOf(source));
   const live = useRef<LiveRun | null>(null);
   useEffect(() => {
     const opened = new LiveRun(source, name, set);

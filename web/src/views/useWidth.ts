@@ -11,10 +11,7 @@ export function useWidth(element: RefObject<HTMLElement>): number {
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(watched);
-    // Observers do not run before a page is printed; this does.
-    const paper = window.matchMedia("print");
-    paper.addEventListener("change", measure);
-    return () => { observer.disconnect(); paper.removeEventListener("change", measure); };
+    return () => observer.disconnect();
   }, [element]);
   return width;
 }
