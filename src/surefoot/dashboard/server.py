@@ -167,7 +167,7 @@ class Dashboard:
             return self._ended() or await request.is_disconnected()
 
         look, changes = (
-            (partial(self._asked, self._answers.lines), news.list_changes)
+            (partial(self._asked, self._answers.lines_now), news.list_changes)
             if path is None
             else (partial(self._asked, self._answers.news, path), news.whole)
         )

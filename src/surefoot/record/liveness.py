@@ -60,7 +60,7 @@ def _runs(process: int, started: Any) -> bool:
         return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process has so large a number
         return False
     except OSError:  # it runs, but belongs to somebody else
         return True

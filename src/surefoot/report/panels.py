@@ -299,7 +299,7 @@ def _finite(values: Floats) -> Floats:
 def _wide(low: Floats, high: Floats) -> bool:
     if not np.isfinite(high).any() or np.nanmin(low) <= 0:
         return False
-    return bool(np.nanmax(high) > 50 * np.nanmedian(high))
+    return float(np.nanmax(high)) > 50 * float(np.nanmedian(high))
 
 
 def _not_finite(rolled: Rollup) -> list[Mark]:
