@@ -194,3 +194,17 @@ def test_run_passes_everything_on(tmp_path: Any) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr
     assert done.stdout.strip() == "['--help', '-x', '1']"
+
+
+def test_a_report_shows_what_was_tried(folder: Path, tmp_path: Any) -> None:
+    from surefoot.record.trials import add_trial
+    from surefoot.types import Prescription, Verdict
+
+    path = next(one.path for one in list_runs(folder) if "broken" in one.name)
+    remedy = Prescription("a remedy that was tried", (), "", "")
+    pair = (0.1, 0.2)
+    add_trial(path, Verdict(remedy, "accuracy", (0, 1), pair, pair, 0.0, pair, False))
+    out = tmp_path / "page.html"
+    done = call("report", "broken", "--folder", folder, "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "a remedy that was tried" in out.read_text()

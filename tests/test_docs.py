@@ -28,6 +28,7 @@ from tools.signature_pages import Symptom
 import cases
 from source_code import PACKAGE, ROOT
 from surefoot import check_script, cli, script
+from surefoot.dashboard import __main__ as dashboard
 from surefoot.diagnosis import causes
 from surefoot.diagnosis.case import Cause
 from surefoot.diagnosis.diagnose import diagnose
@@ -41,7 +42,7 @@ DOCS = ROOT / "docs"
 ROOT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted(DOCS.rglob("*.md"))]
 
-OTHER_COMMANDS = ("cd", "git", "source")
+OTHER_COMMANDS = ("cd", "git", "source", "ssh")
 """Commands in the documentation that are not ours and need no check."""
 
 
@@ -193,6 +194,9 @@ def _check_surefoot(verb: str, arguments: list[str]) -> None:
         return
     if verb == "check":
         _check_script(check_script._parser().parse_args(arguments).script)
+        return
+    if verb == "ui":
+        dashboard._parser().parse_args(arguments)
         return
     if verb == "zoo":
         zoo._parser().parse_args(arguments)
