@@ -288,6 +288,15 @@ def test_ordinary_batches_do_not_stand_out(a_run, a_series, seed):
     assert contents(run, [])["streams"][0]["batches"] == []
 
 
+def test_what_a_bad_batch_leaves_behind_is_not_a_batch_of_its_own(a_run, a_series):
+    rng = np.random.default_rng(6)
+    loss = 2 * np.exp(-np.arange(600) / 60) + rng.gamma(9, 0.002, 600)
+    loss[300:340] += 8 * np.exp(-np.arange(40) / 8)
+    run = a_run(a_series("loss", loss))
+    found = contents(run, [])["streams"][0]["batches"]
+    assert [one["step"] for one in found] == [300]
+
+
 def test_a_loss_that_never_moves_has_no_outstanding_batch(a_run, a_series):
     run = a_run(a_series("loss", np.full(100, 2.0)))
     assert contents(run, [])["streams"][0]["batches"] == []

@@ -26,12 +26,13 @@ QUANTITIES = (
 """Numbers about one batch, looked at where they were recorded."""
 
 LEAST_DEVIATIONS = 8.0
-"""From how many robust standard deviations from its neighbours a batch is listed.
+"""From how many robust standard deviations from those before it a batch is listed.
 Of 2,000 bins of Gaussian readings none lies beyond 5; batches of real data have
 heavier tails, and an empty list is better than one of ordinary batches."""
 
 MOST = 10
-_NEIGHBOURS = 25  # bins on either side whose median is what is usual there
+_BEFORE = 16  # bins before one whose median is what is usual there
+_RECOVERY = 32  # bins in which a loss recovers from a batch that threw it back
 _FEWEST = 20  # bins below which nothing is usual yet
 
 Array = npt.NDArray[np.float64]
@@ -39,7 +40,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One number of a batch: what it is, what is usual around it, and how far off.
+    """One number of a batch: what it is, what was usual before it, and how far off.
 
     `deviations` is the distance in robust standard deviations (MAD) of the run.
     """
@@ -85,30 +86,46 @@ def _striking(record: Record, quantity: str, stream: str) -> list[tuple[int, Rea
     low, high = (one[:, 0].astype(np.float64) for one in (rolled.low, rolled.high))
     usual = _usual((low + high) / 2)
     above, below = high - usual, usual - low
-    far = np.where(above >= below, above, below)
-    far[~np.isfinite(far)] = 0
     spread = _spread(above, below)
     if spread == 0:
         return []
-    order = np.argsort(-far, kind="stable")[:MOST]
-    picked = [at for at in order if far[at] >= LEAST_DEVIATIONS * spread]
+    far = above if quantity == "loss" else np.maximum(above, below)
+    far = np.where(np.isfinite(far), far / spread, 0)
+    if quantity == "loss":
+        far[_aftermath(far)] = 0
     found: list[tuple[int, Reason]] = []
-    for at in picked:
-        value = float(high[at] if above[at] >= below[at] else low[at])
+    for at in np.argsort(-far, kind="stable")[:MOST]:
+        if far[at] < LEAST_DEVIATIONS:
+            break
+        value = float(low[at] if below[at] > above[at] else high[at])
         step = _step_of(record, (quantity, stream), value, _bin(rolled.steps, at))
-        reason = Reason(quantity, value, float(usual[at]), float(far[at] / spread))
+        reason = Reason(quantity, value, float(usual[at]), float(far[at]))
         found.append((step, reason))
     return found
 
 
 def _usual(values: Array) -> Array:
-    """Median of the neighbours of each value on both sides, itself included."""
-    padded = np.pad(values, _NEIGHBOURS, mode="reflect") if len(values) > 1 else values
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)
-    kept = np.where(np.isfinite(windows), windows, np.nan)
-    empty = np.isnan(kept).all(axis=1)
-    kept[empty] = 0
-    return np.nanmedian(kept, axis=1)
+    """Median of the readings just before each, NaN for the first few.
+
+    Of those before, because what a bad batch does to a loss lasts, and because a loss
+    that falls is higher at its start than all that follows.
+    """
+    out = np.full(len(values), np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(values, _BEFORE)[:-1]
+    known = np.isfinite(windows).any(axis=1)
+    out[_BEFORE:][known] = np.nanmedian(
+        np.where(np.isfinite(windows[known]), windows[known], np.nan), axis=1
+    )
+    return out
+
+
+def _aftermath(far: Array) -> npt.NDArray[np.bool_]:
+    """Bins of a loss that stands out soon after another did: not a batch of its own."""
+    high = far >= LEAST_DEVIATIONS
+    recent = np.zeros(len(far), np.bool_)
+    for back in range(1, _RECOVERY + 1):
+        recent[back:] |= high[:-back]
+    return high & recent
 
 
 def _spread(above: Array, below: Array) -> float:

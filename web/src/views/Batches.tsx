@@ -40,7 +40,7 @@ export function Batches({ batches, show }: Props) {
           )))}
         </tbody>
       </table>
-      <p class="note">Usual is the median of the steps around; how far is told in robust standard deviations.</p>
+      <p class="note">Usual is the median of the steps before; how far is told in robust standard deviations.</p>
       {batches.length > FIRST && (
         <button type="button" class="plain" onClick={() => showAll(!all)}>
           {all ? "Show fewer" : `Show all ${batches.length} steps`}
