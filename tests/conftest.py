@@ -1,4 +1,4 @@
-"""What tests of several folders share: one Chromium a process, pages, dashboards."""
+"""What tests of several folders share: a Chromium, pages, dashboards."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from dashboards import Dashboard
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SHELF = ("plain", "vanishing", "spike_of_bad_input", "nan_in_module", "dead_layer")
+GALLERY = ("plain", "vanishing", "spike_of_bad_input", "nan_in_module", "dead_layer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One for all tests of a process: two drivers of it cannot live side by side."""
+    """One for the tests of a file.
+
+    Its driver holds the thread's event loop until it ends, so that two of them, or one
+    and a test with a loop of its own, cannot live side by side.
+    """
     with chromium_started() as browser:
         yield browser
 
@@ -34,17 +38,17 @@ def visit(chromium: Browser) -> Iterator[Any]:
 
 
 @pytest.fixture
-def dashboard() -> Iterator[Callable[[Path], Dashboard]]:
+def ui() -> Iterator[Callable[[Path], Dashboard]]:
     """Starts dashboards of folders; killed after the test."""
     with ExitStack() as stack:
         yield lambda folder: stack.enter_context(Dashboard(folder))
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """A dashboard of ended runs, by the names of their cases; not to be written to."""
-    folder = tmp_path_factory.mktemp("shelf")
-    for name in SHELF:
+    folder = tmp_path_factory.mktemp("gallery")
+    for name in GALLERY:
         recorded.case(name, folder / f"{name}.surefoot")
     with Dashboard(folder) as made:
         yield made

@@ -65,9 +65,14 @@ export function matching(lines: RunLine[], text: string): RunLine[] {
   });
 }
 
+/** Whether nothing of a record can be read; of a damaged one the rest is shown. */
+export function isLost(line: RunLine): boolean {
+  return line.status === "unreadable";
+}
+
 /** The verdict on a run in one line. */
 export function verdictText(line: RunLine): string {
-  if (line.trouble) return line.trouble;
+  if (isLost(line)) return line.trouble ?? "unreadable";
   const { verdict, judged } = line;
   if (verdict) return `${sentence(verdict.cause)} in ${place(verdict.layer)}`;
   if (judged.state === "pending") return "being examined";

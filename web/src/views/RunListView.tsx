@@ -2,7 +2,7 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { RunLine } from "../data";
 import { hashOf } from "../route";
-import { type Column, LATEST, matching, type Order, ordered, turned } from "../runs";
+import { type Column, isLost, LATEST, matching, type Order, ordered, turned } from "../runs";
 import type { Place } from "./App";
 import { Masthead } from "./Masthead";
 import { RunRow } from "./RunRow";
@@ -114,7 +114,7 @@ interface PickAllProps {
 }
 
 function PickAll({ lines, chosen, pick }: PickAllProps) {
-  const names = lines.filter((line) => line.trouble === null).map((line) => line.name);
+  const names = lines.filter((line) => !isLost(line)).map((line) => line.name);
   const count = names.filter((name) => chosen.has(name)).length;
   return (
     <input

@@ -2,7 +2,7 @@
 import type { RunLine } from "../data";
 import { number, step } from "../format";
 import { hashOf } from "../route";
-import { verdictText } from "../runs";
+import { isLost, verdictText } from "../runs";
 import { status } from "../words";
 import { SeverityIcon } from "./Icons";
 import { when } from "./Masthead";
@@ -16,19 +16,20 @@ interface Props {
 
 export function RunRow({ line, chosen, choose }: Props) {
   const { name, trouble } = line;
+  const lost = isLost(line);
   return (
     <tr class={`${chosen ? "chosen" : ""} ${trouble ? "broken" : ""}`}>
       <td class="pick">
         <input
-          type="checkbox" checked={chosen} disabled={trouble !== null} aria-label={`Choose ${name}`}
+          type="checkbox" checked={chosen} disabled={lost} aria-label={`Choose ${name}`}
           onChange={(event) => choose(name, event.currentTarget.checked)}
         />
       </td>
       <th scope="row">
-        {trouble ? <span>{name}</span> : <a href={hashOf({ view: "run", name })}>{name}</a>}
+        {lost ? <span>{name}</span> : <a href={hashOf({ view: "run", name })}>{name}</a>}
       </th>
       <td class="status"><State line={line} /></td>
-      <td class="number" data-label="Steps">{trouble ? "" : step(line.steps)}</td>
+      <td class="number" data-label="Steps">{lost ? "" : step(line.steps)}</td>
       <td class="number" data-label="Last loss">{line.last_loss === null ? "" : number(line.last_loss)}</td>
       <td class="curve"><Spark values={line.spark} /></td>
       <td class="told"><Said line={line} /></td>
@@ -38,15 +39,24 @@ export function RunRow({ line, chosen, choose }: Props) {
 }
 
 function State({ line }: { line: RunLine }) {
-  if (line.trouble) return <span class="state alert">unreadable</span>;
+  if (isLost(line)) return <span class="state alert">unreadable</span>;
   const state = status(line);
   return <span class={`state ${state.kind}${line.status === "running" ? " alive" : ""}`}>{state.label}</span>;
 }
 
 function Said({ line }: { line: RunLine }) {
+  if (isLost(line)) return <p>{line.trouble}</p>;
+  return (
+    <>
+      <Told line={line} />
+      {line.trouble !== null && <p class="soft">{line.trouble}</p>}
+    </>
+  );
+}
+
+function Told({ line }: { line: RunLine }) {
   const { verdict, judged } = line;
   const text = verdictText(line);
-  if (line.trouble) return <p>{text}</p>;
   if (!verdict) {
     const healthy = judged.state === "final" || judged.state === "so_far";
     return (
