@@ -38,7 +38,7 @@ class Visit:
         self.complaints: list[str] = []
         self.dialogs: list[str] = []
         page.on("request", lambda one: self.requests.append(one.url))
-        page.on("console", lambda one: self.complaints.append(one.text))
+        page.on("console", lambda one: self.complaints.append(_told(one)))
         page.on("pageerror", lambda one: self.complaints.append(str(one)))
         page.on("dialog", self._closed)
 
@@ -49,6 +49,10 @@ class Visit:
     def _closed(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
+
+
+def _told(message: Any) -> str:
+    return f"{message.text} ({message.location['url'][:300]})"
 
 
 @contextmanager

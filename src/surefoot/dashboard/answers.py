@@ -6,7 +6,7 @@ Everything here blocks, on files only, and runs on the server's own threads.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,14 @@ from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.record.trials import trials_of
 from surefoot.report.contents import FIRST, FORMAT, contents, panel_answer, told
-from surefoot.report.packing import Json, jsonable, numbers, packed_field, shortened
+from surefoot.report.packing import (
+    Json,
+    in_full,
+    jsonable,
+    numbers,
+    packed_field,
+    shortened,
+)
 from surefoot.report.page import report_text
 from surefoot.report.panels import Query, panel
 from surefoot.report.pictures import Picture, named, offered
@@ -111,7 +118,7 @@ class Answers:
         with self._library.reading(path) as reader:
             _check_stream(reader, query.stream)
             _check_bins(reader, query)
-            return panel_answer(reader, query, known.found)
+            return panel_answer(reader, _in_full(reader, query), known.found)
 
     def field(self, name: str, asked: FieldQuestion) -> Json:
         """FieldData, or None where no such field was recorded.
@@ -268,6 +275,17 @@ def _check_stream(reader: RecordReader, stream: str) -> None:
             f"the run has no stream {stream[:100]!r}; expected one of "
             f"{', '.join(there)[:300] or 'none'}"
         )
+
+
+def _in_full(reader: RecordReader, query: Query) -> Query:
+    """The question with its layer's whole name: a page holds long ones shortened."""
+    quantity = named(query.name).needs[0]
+    if query.layer is None or not reader.has(quantity, query.stream):
+        return query
+    if shortened(query.layer) != query.layer or " … " not in query.layer:
+        return query
+    layers = reader.overview(quantity, query.stream, points=2).layers
+    return replace(query, layer=in_full(query.layer, layers))
 
 
 def _check_bins(reader: RecordReader, query: Query) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -120,6 +120,7 @@ def packed_field(field: Field, *, layer: str | None = None) -> dict[str, Json] |
     axes, values = dict(field.axes), field.values
     if layer is not None:
         layers = list(axes.pop("layer", ()))
+        layer = in_full(layer, map(str, layers))
         if layer not in layers:
             return None
         values = values[layers.index(layer)]
@@ -146,6 +147,17 @@ def shortened(text: str) -> str:
     if len(text) <= _LONGEST:
         return text
     return f"{text[:100]} … {text[-(_LONGEST - 103) :]}"
+
+
+def in_full(told: str, known: Iterable[str]) -> str:
+    """The name that a page calls `told`, where that is a shortened one of `known`.
+
+    >>> in_full("a.weight", ["a.weight"])
+    'a.weight'
+    """
+    if len(told) < _LONGEST:
+        return told
+    return next((one for one in known if told in (one, shortened(one))), told)
 
 
 def jsonable(value: object) -> Json:
