@@ -113,8 +113,8 @@ function wiring(body: Record<string, unknown>): string {
   const loose = list(body["loose"]);
   return [
     through,
-    ...(unreached.length ? [`${unreached.length} parameters do not reach the loss: ${unreached.slice(0, 4).join(", ")}`] : []),
-    ...(loose.length ? [`${loose.length} parameters of the loss are held by no optimizer`] : []),
+    ...(unreached.length ? [`the loss does not depend on ${unreached.slice(0, 4).join(", ")}${unreached.length > 4 ? ` and ${unreached.length - 4} more` : ""}`] : []),
+    ...(loose.length ? [`parameters that no optimizer holds: ${loose.length}`] : []),
   ].join("; ");
 }
 

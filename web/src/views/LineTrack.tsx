@@ -73,7 +73,7 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
       size: { width, height, axis: AXIS, showSteps: axis },
       range: () => now.current.shared.range,
       onZoom: (range) => now.current.shared.zoom(range),
-      onPoint: (step) => pointer.told(step),
+      onPoint: (step) => pointer.told(step, plot.current),
     };
     const drawn = new uPlot(options(drawing.current), columns(now.current.panel), target);
     drawn.over.addEventListener("dblclick", () => now.current.shared.zoom(now.current.shared.whole));
@@ -94,6 +94,9 @@ function refresh(plot: uPlot | null, drawing: Drawing | null, { panel, shared }:
     }
     plot.setScale("x", { min: shared.range[0], max: shared.range[1] });
   });
+  // The step that is pointed at has moved with the scale.
+  const { step } = shared.pointer.place;
+  if (step !== null && !plot.over.matches(":hover")) plot.setCursor({ left: plot.valToPos(step, "x"), top: 1 }, false);
 }
 
 /** Tells a chart's own pointer from one that it was given by another chart. */
@@ -103,8 +106,10 @@ class Following {
 
   constructor(private readonly shared: () => Shared) {}
 
-  told(step: number | null): void {
+  told(step: number | null, plot: uPlot | null): void {
     if (this.following) return;
+    // A scale that moves under another chart's pointer is no pointing.
+    if (step !== null && !plot?.over.matches(":hover")) return;
     if (this.pointing || step !== null) this.shared().pointer.move(step);
     this.pointing = step !== null;
   }

@@ -39,6 +39,9 @@ export function RunPage({ data, opened, place }: Props) {
       reach("linked");
     });
   };
+  const happened = useMemo(
+    () => <EventList events={data.events} show={(step) => { focus.step(step); approach(); }} />,
+    [data.events, focus]);
   return (
     <>
       <a class="skip" href="#linked" onClick={(event) => { event.preventDefault(); reach("linked"); }}>
@@ -72,7 +75,7 @@ export function RunPage({ data, opened, place }: Props) {
             theme={place.theme}
           />
         )}
-        <EventList events={data.events} show={(step) => { focus.step(step); approach(); }} />
+        {happened}
         <RunFacts data={data} />
       </main>
       <PageFoot name={data.run.name} report={opened.source.reportAddress(data.run.name)} />

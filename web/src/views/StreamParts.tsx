@@ -1,6 +1,6 @@
 // What belongs to one stream beside and below its charts: its data in, sections out.
 import { useMemo } from "preact/hooks";
-import type { Diagnosis, LinePanel, StreamData } from "../data";
+import type { Diagnosis, FieldOffer, LinePanel, StreamData } from "../data";
 import { offerOf } from "../field";
 import type { Focus } from "../focus";
 import { EDGE, largestAt } from "../sharpness";
@@ -22,34 +22,43 @@ interface Props {
 
 export function StreamParts({ stream, accusing, focus, opened, theme }: Props) {
   const ask = useAskField(opened);
-  const landscape = offerOf(stream, "landscape");
-  const spectrum = offerOf(stream, "spectrum");
+  const { name, facts, batches } = stream;
+  const landscape = useSame(offerOf(stream, "landscape"));
+  const spectrum = useSame(offerOf(stream, "spectrum"));
   const rate = stream.panels["lr"];
   const edgeAt = useMemo(() => edgeOf(rate?.kind === "line" ? rate : null), [rate]);
-  const show = (act: () => void): void => { act(); approach(); };
+  // A growing run changes its panels many times a second; what stays is not drawn anew.
+  const model = useMemo(() => facts.modules.length > 0 && (
+    <section aria-labelledby="model-title">
+      <div class="heading">
+        <h2 id="model-title">The model</h2>
+        <p class="hint">Choose a part to see it in the charts.</p>
+      </div>
+      <ModelTree facts={facts} diagnoses={accusing} select={(layer) => { focus.layer(layer); approach(); }} />
+    </section>
+  ), [facts, accusing, focus]);
+  const table = useMemo(() => batches.length > 0 && (
+    <section aria-labelledby="batches-title">
+      <div class="heading"><h2 id="batches-title">Batches that stand out</h2></div>
+      <Batches batches={batches} show={(step) => { focus.step(step); approach(); }} />
+    </section>
+  ), [batches, focus]);
+  const surface = useMemo(
+    () => landscape && <Landscape ask={ask} stream={name} offer={landscape} theme={theme} />,
+    [ask, name, landscape, theme]);
   return (
     <>
-      <div class="pair">
-        {stream.facts.modules.length > 0 && (
-          <section aria-labelledby="model-title">
-            <div class="heading">
-              <h2 id="model-title">The model</h2>
-              <p class="hint">Choose a part to see it in the charts.</p>
-            </div>
-            <ModelTree facts={stream.facts} diagnoses={accusing} select={(layer) => show(() => focus.layer(layer))} />
-          </section>
-        )}
-        {stream.batches.length > 0 && (
-          <section aria-labelledby="batches-title">
-            <div class="heading"><h2 id="batches-title">Batches that stand out</h2></div>
-            <Batches batches={stream.batches} show={(step) => show(() => focus.step(step))} />
-          </section>
-        )}
-      </div>
-      {landscape && <Landscape ask={ask} stream={stream.name} offer={landscape} theme={theme} />}
-      {spectrum && <Spectra ask={ask} stream={stream.name} offer={spectrum} edgeAt={edgeAt} theme={theme} />}
+      <div class="pair">{model}{table}</div>
+      {surface}
+      {spectrum && <Spectra ask={ask} stream={name} offer={spectrum} edgeAt={edgeAt} theme={theme} />}
     </>
   );
+}
+
+/** The same offer until another step or layer is offered. */
+function useSame(offer: FieldOffer | null): FieldOffer | null {
+  const key = offer && `${offer.steps.length} ${offer.steps.at(-1) ?? ""} ${offer.layers.length}`;
+  return useMemo(() => offer, [key]);
 }
 
 /** 2 / learning rate at a step. */

@@ -1,5 +1,5 @@
 // A surface that one can turn: heights in, a picture that follows hand and keys out.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { canvasOf } from "../canvas";
 import { FRONT, Painter, turned, type View } from "../surface";
 import { palette, type Theme } from "../theme";
@@ -27,13 +27,14 @@ export function SurfacePlot({ heights, columns, path, pointed, ticks, theme, lab
   const [view, look] = useState<View>(FRONT);
   const colours = useMemo(() => palette(), [theme]);
   const painter = useRef<Painter | null>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     painter.current ??= new Painter();
     const draw = (fineness: number): void => {
       const context = canvasOf(canvas.current, width, height);
       if (!context || width < 40) return;
       painter.current?.draw(context, { heights, columns, path, pointed }, view, { width, height, colours, ticks, fineness });
     };
+    if (window.matchMedia("print").matches) draw(2);
     // One drawing a frame, however fast the hand moves; a smooth one once it rests.
     const frame = requestAnimationFrame(() => draw(1));
     const rest = setTimeout(() => draw(2), RESTING);

@@ -11,7 +11,10 @@ export function useWidth(element: RefObject<HTMLElement>): number {
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(watched);
-    return () => observer.disconnect();
+    // Observers do not run before a page is printed; this does.
+    const paper = window.matchMedia("print");
+    paper.addEventListener("change", measure);
+    return () => { observer.disconnect(); paper.removeEventListener("change", measure); };
   }, [element]);
   return width;
 }
