@@ -15,11 +15,13 @@ export function extentOf(lines: Line[]): Range {
   return low <= high ? [low, high + 1] : [0, 1];
 }
 
+type Shared = Pick<LinePanel, "x" | "width" | "low"> & { high: LinePanel["low"] };
+
 /**
  * All lines in shared bins, which are narrower the less of the axis is in view.
  * The highest and the lowest value of a bin stay; a line without one has null.
  */
-export function aligned(lines: Line[], range: Range): Pick<LinePanel, "x" | "width" | "low" | "high"> {
+export function aligned(lines: Line[], range: Range): Shared {
   const width = 2 ** Math.max(Math.ceil(Math.log2((range[1] - range[0]) / BINS)), 0);
   const starts = new Set<number>();
   for (const line of lines) line.x.forEach((step) => starts.add(startOfBin(step, width)));

@@ -14,17 +14,21 @@ export interface Grid {
   rows: number;
   columns: number;
   codes: Uint16Array;
+  /** The same cells so that the highest of several is the largest number. */
+  ranks: Uint16Array;
   range: [number, number];
   log: boolean;
 }
 
 export function unpack(panel: HeatPanel): Grid {
+  const codes = codesOf(panel);
   return {
     steps: panel.x,
     edges: columnEdges(panel.x),
     rows: panel.y.length,
     columns: panel.x.length,
-    codes: codesOf(panel),
+    codes,
+    ranks: ranksOf(codes),
     range: panel.range,
     log: panel.log,
   };
@@ -55,7 +59,10 @@ function bytesOf(text: string): Uint8Array {
   return bytes;
 }
 
+const LITTLE = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
 function littleEndian(bytes: Uint8Array): Uint16Array {
+  if (LITTLE && bytes.byteOffset % 2 === 0) return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
   const codes = new Uint16Array(bytes.length >> 1);
   for (let at = 0; at < codes.length; at++) {
     codes[at] = (bytes[2 * at] ?? 0) | ((bytes[2 * at + 1] ?? 0) << 8);
@@ -63,10 +70,26 @@ function littleEndian(bytes: Uint8Array): Uint16Array {
   return codes;
 }
 
-/** Order of codes: absent, zero, the scale upwards, overflow. */
+/** Codes in an order that numbers have: absent 0, zero 1, the scale upwards, overflow. */
 export function rank(code: number): number {
-  if (code === MISSING) return -1;
-  return code === ZERO ? 0 : code + 1;
+  if (code <= TOP) return code + 2;
+  if (code === ZERO) return 1;
+  return code === INFINITE ? OVERFLOW : 0;
+}
+
+const OVERFLOW = 65535;
+
+/** The code of a rank. */
+export function ofRank(rank: number): number {
+  if (rank === 0) return MISSING;
+  if (rank === 1) return ZERO;
+  return rank === OVERFLOW ? INFINITE : rank - 2;
+}
+
+function ranksOf(codes: Uint16Array): Uint16Array {
+  const ranks = new Uint16Array(codes.length);
+  for (let at = 0; at < codes.length; at++) ranks[at] = rank(codes[at] as number);
+  return ranks;
 }
 
 export function codeAt(grid: Grid, row: number, column: number): number {

@@ -1,7 +1,7 @@
 // Drawing the layer × step map: a grid and a frame in, pixels out.
 import { INFINITE_RGB, viridis, ZERO_RGB, type Rgb } from "./colours";
 import { shorten } from "./format";
-import { INFINITE, MISSING, rank, TOP, ZERO, type Grid } from "./grid";
+import { INFINITE, ofRank, TOP, ZERO, type Grid } from "./grid";
 import type { Range } from "./link";
 
 /** Where the map lies on its canvas, in CSS pixels. */
@@ -15,9 +15,9 @@ export interface Frame {
 const SHADES = 256;
 const OPAQUE = 255 << 24;
 
-/** Colour of each code as a pixel lies in memory: red first; 0 is transparent. */
-const COLOURS = Uint32Array.from({ length: 65_536 }, (_, code) => {
-  const colour = colourOf(code);
+/** Colour of each rank as a pixel lies in memory: red first; 0 is transparent. */
+const COLOURS = Uint32Array.from({ length: 65_536 }, (_, rank) => {
+  const colour = colourOf(ofRank(rank));
   return colour ? (OPAQUE | (colour[2] << 16) | (colour[1] << 8) | colour[0]) >>> 0 : 0;
 });
 
@@ -46,26 +46,23 @@ export function columnsOn(edges: number[], range: Range, pixels: number): [Int32
 }
 
 /**
- * The codes of the pixels, row by row: of all cells on a pixel the highest, so that
- * one step among thousands is still seen. Places without a cell are MISSING.
+ * The ranks of the pixels, row by row: of all cells on a pixel the highest, so that
+ * one step among thousands is still seen. Places without a cell are 0.
  */
-export function pixelCodes(grid: Grid, range: Range, width: number, height: number): Uint16Array {
+export function pixelRanks(grid: Grid, range: Range, width: number, height: number): Uint16Array {
   const [first, last] = columnsOn(grid.edges, range, width);
-  const out = new Uint16Array(width * height).fill(MISSING);
-  const { codes } = grid;
+  const out = new Uint16Array(width * height);
+  const { ranks } = grid;
   for (let row = 0; row < grid.rows; row++) {
     const base = row * grid.columns;
     const place = Math.floor((row * height) / grid.rows) * width;
     for (let pixel = 0; pixel < width; pixel++) {
       const end = base + (last[pixel] as number);
-      let at = base + (first[pixel] as number);
-      let code = out[place + pixel] as number;
-      if (code === MISSING && at < end) code = codes[at++] as number;
-      for (; at < end; at++) {
-        const other = codes[at] as number;
-        if (other !== code && rank(other) > rank(code)) code = other;
+      let highest = out[place + pixel] as number;
+      for (let at = base + (first[pixel] as number); at < end; at++) {
+        highest = Math.max(highest, ranks[at] as number);
       }
-      out[place + pixel] = code;
+      out[place + pixel] = highest;
     }
   }
   return out;
@@ -98,8 +95,8 @@ export function drawMap(context: CanvasRenderingContext2D, grid: Grid, view: { f
   if (!inside || !grid.columns) return;
   const image = inside.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const codes = pixelCodes(grid, range, width, height);
-  for (let at = 0; at < codes.length; at++) pixels[at] = COLOURS[codes[at] as number] as number;
+  const ranks = pixelRanks(grid, range, width, height);
+  for (let at = 0; at < ranks.length; at++) pixels[at] = COLOURS[ranks[at] as number] as number;
   inside.putImageData(image, 0, 0);
   context.save();
   context.imageSmoothingEnabled = false;

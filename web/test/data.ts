@@ -1,5 +1,5 @@
 // Made-up values for the unit tests.
-import type { Diagnosis, HeatPanel, LinePanel, PageData } from "../src/data";
+import type { Diagnosis, HeatPanel, LinePanel, PageData, RunLine, StreamData } from "../src/data";
 import { MISSING } from "../src/grid";
 
 export function packed(rows: number[][]): string[] {
@@ -41,5 +41,20 @@ export function page(over: Partial<PageData> = {}): PageData {
     run: { name: "net", created: "", script: "", argv: [], status: "finished", error: "", steps: 300, versions: {} },
     looked_at: ["loss", "lr"], names: ["net.0.weight", "net.2.weight"], streams: [],
     diagnoses: [], verdicts: [], events: [], left_out: [], ...over,
+  };
+}
+
+export function streamOf(over: Partial<StreamData> = {}): StreamData {
+  return {
+    name: "main", offers: [], panels: {}, details: [], field_offers: [], fields: [], batches: [],
+    facts: { model: "", optimizer: "", options: {}, parameters: 0, trainable: 0, tensors: 0, modules: [], unseen: [] },
+    ...over,
+  };
+}
+
+export function runLine(over: Partial<RunLine> = {}): RunLine {
+  return {
+    name: "net", created: "2026-01-01T00:00:00+00:00", status: "finished", steps: 300, last_loss: 0.5,
+    spark: null, judged: { state: "final", steps: 300, text: "" }, verdict: null, trouble: null, ...over,
   };
 }

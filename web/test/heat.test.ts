@@ -1,12 +1,19 @@
 import { describe, expect, it } from "vitest";
-import { type Grid, INFINITE, MISSING, unpack, ZERO } from "../src/grid";
-import { columnsOn, pixelCodes } from "../src/heat";
+import { type Grid, INFINITE, MISSING, ofRank, rank, TOP, unpack, ZERO } from "../src/grid";
+import { columnsOn, pixelRanks } from "../src/heat";
 import { heat, packed } from "./data";
 
 const grid = (x: number[], rows: number[][]): Grid =>
   unpack(heat({ x, y: rows.map((_, at) => at), cells: packed(rows) }));
 const codes = (made: Grid, range: [number, number], width: number, height = made.rows): number[] =>
-  Array.from(pixelCodes(made, range, width, height));
+  Array.from(pixelRanks(made, range, width, height), ofRank);
+
+describe("ranks", () => {
+  it("go back to their codes", () => {
+    const codes = [0, 1, TOP, ZERO, INFINITE, MISSING];
+    expect(codes.map(rank).map(ofRank)).toEqual(codes);
+  });
+});
 
 describe("a map in pixels", () => {
   it("is one column a pixel where they are as many", () => {

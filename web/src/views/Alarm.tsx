@@ -23,17 +23,21 @@ export function Alarm({ found, run, show, dismiss }: Props) {
     <div role="alert" data-view="alarm">
       {found.length > 0 && (
         <div class="alarms">
-          {found.map((diagnosis) => (
-            <p key={`${diagnosis.cause} ${diagnosis.layer}`} class={`case ${severityOf(diagnosis)}`}>
-              <SeverityIcon kind={severityOf(diagnosis)} />
-              <span>
-                New finding: <b>{sentence(diagnosis.cause).toLowerCase()}</b> in{" "}
-                <code>{place(diagnosis.layer)}</code> since step {step(diagnosis.onset)}
-              </span>
-              <button type="button" class="plain" onClick={() => show(diagnosis)}>Show where</button>
-            </p>
-          ))}
-          <button type="button" class="plain close" onClick={dismiss}>Close</button>
+          <ul>
+            {found.map((diagnosis) => (
+              <li key={`${diagnosis.cause} ${diagnosis.layer}`} class={`case ${severityOf(diagnosis)}`}>
+                <SeverityIcon kind={severityOf(diagnosis)} />
+                <span>
+                  New finding: <b>{sentence(diagnosis.cause)}</b> in{" "}
+                  <code>{place(diagnosis.layer)}</code> since step {step(diagnosis.onset)}
+                </span>
+                <button type="button" class="plain" onClick={() => show(diagnosis)}>Show where</button>
+              </li>
+            ))}
+          </ul>
+          <button type="button" class="quiet" onClick={dismiss} aria-label="Close these messages">
+            <svg viewBox="0 0 24 24" class="glyph" aria-hidden="true"><path d="M6 6l12 12M18 6L6 18" /></svg>
+          </button>
         </div>
       )}
     </div>

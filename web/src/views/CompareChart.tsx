@@ -82,7 +82,10 @@ function chartOptions(panel: LinePanel, width: number, now: preact.RefObject<Pro
     const { colour, dash } = strokeOf(at >> 1, colours.lines);
     return { ...one, stroke: colour, dash, width: 1, points: { show: false } };
   });
-  const fills = many ? [] : panel.y.map((_, line) => faded(strokeOf(line, colours.lines).colour, 0.2));
+  const fills = (lit: number | null): string[] => panel.y.map((_, line) => {
+    const strength = line === lit ? 0.3 : many || lit !== null ? 0 : 0.2;
+    return strength ? faded(strokeOf(line, colours.lines).colour, strength) : "";
+  });
   const focused = (_: uPlot, at: number | null, how: { focus?: boolean }): void => {
     if (how.focus) now.current?.light(at === null ? null : (at - 1) >> 1);
   };
@@ -92,7 +95,7 @@ function chartOptions(panel: LinePanel, width: number, now: preact.RefObject<Pro
     cursor: { ...base.cursor, points: { show: false }, focus: { prox: NEAR } },
     focus: { alpha: 1 },
     hooks: {
-      ...base.hooks, drawAxes: [(plot: uPlot) => drawBands(plot, fills)],
+      ...base.hooks, drawAxes: [(plot: uPlot) => drawBands(plot, fills(now.current?.lit ?? null))],
       setSeries: [focused as NonNullable<uPlot.Hooks.Arrays["setSeries"]>[number]] },
   };
 }

@@ -112,6 +112,7 @@ function Compared({ compared, runs, lines, place }: ComparedProps) {
           />{" "}
           logarithmic{mayLog ? "" : " (not all values are positive)"}
         </label>
+        {shown !== null && <p class="count">{compared.lines[shown]?.label}</p>}
         {part
           ? <button type="button" class="plain" onClick={() => zoom(null)}>Show all steps</button>
           : <span class="hint">Drag across the chart to zoom.</span>}
