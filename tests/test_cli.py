@@ -208,3 +208,39 @@ def test_a_report_shows_what_was_tried(folder: Path, tmp_path: Any) -> None:
     done = call("report", "broken", "--folder", folder, "-o", out)
     assert done.exit_code == 0, done.output
     assert "a remedy that was tried" in out.read_text()
+
+
+DIVERGES = """
+import sys, torch
+torch.set_num_threads(1)
+torch.manual_seed(int(sys.argv[1]))
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=2.0)
+for _ in range(60):
+    noise = 0.1 * torch.randn(64, 1)
+    loss = (model(torch.randn(64, 4)) - 1 - noise).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+print("held-out loss:", loss.item())
+"""
+
+
+def test_what_was_tried_is_kept_beside_the_record(tmp_path: Any) -> None:
+    from surefoot.record.trials import trials_of
+
+    script = tmp_path / "train.py"
+    script.write_text(DIVERGES)
+    folder = tmp_path / "runs"
+    command = [sys.executable, "-m", "surefoot", "run", "--folder", str(folder)]
+    subprocess.run([*command, str(script), "0"], check=True, capture_output=True)
+    done = call(
+        "try", script, "--folder", folder, "--metric", "held-out loss",
+        "--lower", "--seeds", 2, "--json", "--", "{seed}",
+    )  # fmt: skip
+    assert done.exit_code in (0, 1), done.output
+    [run] = list_runs(folder)
+    [kept] = trials_of(run.path)
+    told = json.loads(done.stdout)
+    assert kept.prescription.remedy == told["prescription"]["remedy"]
+    assert (kept.effect, kept.held) == (told["effect"], told["held"])

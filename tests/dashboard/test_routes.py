@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from served import write_run
+from surefoot.dashboard import library
 from surefoot.record.trials import add_trial
 from surefoot.report.contents import FORMAT
 from surefoot.types import Change, Prescription, Verdict
@@ -132,6 +133,11 @@ def test_the_report_is_a_file_to_keep(answering):
     assert "connect-src" not in text.partition("</head>")[0]
     data = json.loads(text.partition('id="surefoot-data">')[2].partition("</script")[0])
     assert data["diagnoses"][0]["layer"] == "fc"
+
+
+def test_a_head_has_no_body_and_ends(answering):
+    for target in ("/", "/api/runs", "/api/news", "/api/run/healthy"):
+        assert answering.get(target, "HEAD").status == 200
 
 
 def test_fields_are_null_where_none_were_recorded(answering):
@@ -254,6 +260,17 @@ def test_what_cannot_be_read_is_listed_with_its_trouble(asked, folder):
     compared = dashboard.get("/api/compare?run=healthy&run=garbage").json
     assert [one["run"] for one in compared["lines"]] == ["healthy"]
     assert [one["run"] for one in compared["troubles"]] == ["garbage"]
+
+
+def test_a_large_damaged_record_is_not_restored_here(asked, folder, monkeypatch):
+    whole = (folder / "healthy.surefoot").read_bytes()
+    (folder / "short.surefoot").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(library, "RESTORED_BYTES", len(whole) // 4)
+    dashboard = asked(folder)
+    lines = {one["name"]: one for one in dashboard.get("/api/runs").json["runs"]}
+    assert "surefoot diagnose" in lines["short"]["trouble"]
+    assert lines["healthy"]["trouble"] is None
+    assert "too many to restore" in dashboard.get("/api/run/short").error
 
 
 def test_a_run_that_is_deleted_is_gone_and_the_others_stay(asked, folder):

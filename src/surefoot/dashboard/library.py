@@ -24,8 +24,9 @@ from surefoot.record.trials import trials_path
 KEPT = 8
 """Readers of ended records that stay open: the pages that one person has in use."""
 
-_RESTORED_BYTES = 16_000_000
-"""A damaged record is read from memory; larger ones are not kept there."""
+RESTORED_BYTES = 16_000_000
+"""A damaged record is restored in memory: of four at a time the server takes some
+200 MB. Larger ones are refused, with the command that restores them."""
 
 _SETTLED_NS = 100_000_000
 """Within a tenth of a second of a change another may leave the same time behind:
@@ -114,7 +115,8 @@ class Library:
 
         A reader of an ended record is kept open for the next question. One of a
         record that is being written is not: its writer leaves a journal behind if
-        anybody has the file open when it ends.
+        anybody has the file open when it ends. Nor is one of a damaged record, which
+        holds the whole of it in memory.
 
         Raises:
             RecordError: the file cannot be read.
@@ -140,8 +142,7 @@ class Library:
     def _put_back(self, reader: RecordReader, mark: Mark) -> None:
         """Keep a reader, or close it; close those that it takes the place of."""
         path = reader.path
-        small = reader.damage is None or sum(mark.record[1:2]) <= _RESTORED_BYTES
-        keep = bool(mark.record) and not mark.journal and small
+        keep = bool(mark.record) and not mark.journal and reader.damage is None
         with self._lock:
             spare = [key for key in self._kept if key[0] == path]
             if keep and not self._closed:
@@ -185,7 +186,7 @@ def has_plain_name(name: str) -> bool:
 
 def _opened(path: Path) -> RecordReader:
     try:
-        return RecordReader(path)
+        return RecordReader(path, salvage_most_bytes=RESTORED_BYTES)
     except RecordError as error:
         if path.exists():
             raise

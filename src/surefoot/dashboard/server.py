@@ -171,6 +171,8 @@ class Dashboard:
             if path is None
             else (partial(self._asked, self._answers.news, path), news.whole)
         )
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         feed = news.Feed("runs" if path is None else "run", look, changes, over)
         return StreamingResponse(news.messages(feed), media_type="text/event-stream")
 

@@ -39,14 +39,21 @@ class RecordReader:
     record may differ. `damage` is None, or says what is wrong with the file; it may
     come up as late as when the broken part is read.
 
+    Args:
+        path: The record.
+        salvage_most_bytes: A damaged file beyond this is refused: what is whole in
+            one is kept in memory. None for any.
+
     Raises:
         RecordError: there is no record at `path`, it is of a newer format, or
             nothing in it can be read.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, *, salvage_most_bytes: int | None = None
+    ) -> None:
         self.path = Path(path)
-        self._tables = Tables(self.path)
+        self._tables = Tables(self.path, salvage_most_bytes)
         self._facts: tuple[str, dict[str, Facts]] = "", {}
 
     def __enter__(self) -> Self:

@@ -44,8 +44,10 @@ class Source:
     """Whether there are the tables that came with format 2."""
 
 
-def opened(path: Path) -> Source:
+def opened(path: Path, most_bytes: int | None = None) -> Source:
     """Open the record at `path`, whatever state it is in.
+
+    A damaged one of more than `most_bytes` is refused.
 
     Raises:
         RecordError: there is no record, or nothing in it can be read.
@@ -56,16 +58,23 @@ def opened(path: Path) -> Source:
             with contextlib.suppress(*FAULTS):
                 return _checked(way(path))
         problem = "its tables cannot be read"
-    return rescued(path, problem)
+    return rescued(path, problem, most_bytes)
 
 
-def rescued(path: Path, problem: str) -> Source:
+def rescued(path: Path, problem: str, most_bytes: int | None = None) -> Source:
     """What is still whole in the damaged record at `path`, in memory.
 
     Raises:
-        RecordError: nothing is.
+        RecordError: nothing is, or the file holds more than `most_bytes`.
     """
     try:
+        size = path.stat().st_size
+        if most_bytes is not None and size > most_bytes:
+            raise RecordError(
+                f"{path} is damaged ({problem}); its {size / 1e6:.0f} MB are too many "
+                "to restore here; expected a whole record; see what is left of it "
+                "with: surefoot diagnose"
+            )
         connection, found = salvaged(path)
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error})") from error

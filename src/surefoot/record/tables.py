@@ -66,9 +66,10 @@ class Tables:
             nothing in it can be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, salvage_most_bytes: int | None = None) -> None:
         self.path = path
-        self._source = source.opened(path)
+        self._most = salvage_most_bytes
+        self._source = source.opened(path, self._most)
         self._seen = _Seen()
 
     def close(self) -> None:
@@ -352,7 +353,10 @@ class Tables:
         self, problem: str, query: str = "SELECT 1", values: tuple[Any, ...] = ()
     ) -> list[rows.Row]:
         """Go over to what is whole in the damaged file, and ask there."""
-        broken, self._source = self._source, source.rescued(self.path, problem)
+        broken, self._source = (
+            self._source,
+            source.rescued(self.path, problem, self._most),
+        )
         broken.connection.close()
         self._seen = _Seen()
         return self._fetched(query, values)
