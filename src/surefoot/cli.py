@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.extent import left_out
 from surefoot.experiments.trial import TrialError, try_prescription
 from surefoot.preflight.explain import explain as explain_name
 from surefoot.record.export import export as export_record
@@ -115,8 +116,8 @@ def diagnose(
             _print_json([asdict(one) for one in found])
         else:
             _write(_told(reader, found))
-        if reader.damage is not None:
-            errors.print(f"surefoot: {reader.damage}", markup=False, soft_wrap=True)
+        for note in filter(None, (reader.damage, left_out(reader))):
+            errors.print(f"surefoot: {note}", markup=False, soft_wrap=True)
     raise typer.Exit(FINDING if found else HEALTHY)
 
 

@@ -30,7 +30,7 @@ from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched
 from surefoot.record.reader import RecordReader
 from surefoot.record.writer import RecordWriter
-from surefoot.types import Diagnosis, Event, Series, Sink
+from surefoot.types import Diagnosis, Event, Field, Series, Sink
 
 Loss = torch.Tensor | float | Mapping[str, torch.Tensor | float]
 
@@ -95,6 +95,11 @@ class Run:
         self._writer.append(series)
         for sink in self._sinks:
             sink.write(series)
+
+    def field(self, field: Field) -> None:
+        """Take a histogram, a spectrum or a surface."""
+        if self._writer is not None:
+            self._writer.field(field)
 
     def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
         """Read the record while it grows; `speak` once for each new diagnosis."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from surefoot.diagnosis.diagnose import diagnose
+from surefoot.diagnosis.extent import MOST_VALUES, extent, read
 from surefoot.record.reader import RecordReader
 from surefoot.signatures.across import across
 from surefoot.signatures.detect import detect
@@ -16,7 +17,9 @@ from surefoot.types import Diagnosis, Facts, Finding
 def examine(reader: RecordReader) -> list[Diagnosis]:
     """All that is wrong in a run, over all its streams, most confident first.
 
-    Works on a finished record and on one that is still being written.
+    Works on a finished record and on one that is still being written. Of one that is
+    too long to be held in memory its beginning and end are looked at, see
+    `diagnosis.extent`.
 
     Raises:
         RecordError: the record cannot be read.
@@ -24,8 +27,10 @@ def examine(reader: RecordReader) -> list[Diagnosis]:
     return judge(streams(reader))[1]
 
 
-def streams(reader: RecordReader) -> dict[str, Stream]:
-    """All that was recorded, stream by stream.
+def streams(
+    reader: RecordReader, *, most_values: int = MOST_VALUES
+) -> dict[str, Stream]:
+    """What was recorded, stream by stream, at most so many readings of each.
 
     Raises:
         RecordError: the record cannot be read.
@@ -34,7 +39,7 @@ def streams(reader: RecordReader) -> dict[str, Stream]:
     return {
         stream: Stream(
             facts.get(stream, Facts(stream=stream)),
-            {name: reader.series(name, stream) for name in reader.quantities(stream)},
+            read(reader, stream, extent(reader, stream, most_values=most_values)),
             reader.events(stream=stream),
         )
         for stream in reader.streams()

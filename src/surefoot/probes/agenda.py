@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from surefoot.probes.catalogue import Probe
-from surefoot.probes.rhythm import Rhythm
+from surefoot.probes.rhythm import Doubling, Rhythm
 
 NEVER_AGAIN = 2**62
+
+HISTOGRAM_PERCENT = 0.02
+"""Share of the training thread's CPU time that histograms may take in a long run."""
 
 
 class Agenda:
@@ -83,3 +86,10 @@ def _rhythm(probe: Probe, every: int, budget: float | None) -> Rhythm:
         return Rhythm(every=NEVER_AGAIN, percent=None)
     share = None if budget is None else budget * probe.percent
     return Rhythm(every=every, percent=share, next_step=probe.first)
+
+
+def doubling(budget: float | None) -> Doubling:
+    """When histograms are taken: their share scaled by a budget; never if that is 0."""
+    if budget == 0:
+        return Doubling(next_step=NEVER_AGAIN)
+    return Doubling(percent=None if budget is None else HISTOGRAM_PERCENT * budget)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from surefoot.probes.agenda import Agenda
+from surefoot.probes.agenda import Agenda, doubling
 from surefoot.probes.batch import finished, target_statistics
 from surefoot.probes.calls import Calls
 from surefoot.probes.catalogue import ALL, Probe
 from surefoot.probes.finite import FiniteCheck
+from surefoot.probes.histograms import Histograms
 from surefoot.probes.instruments import Instruments
 from surefoot.probes.losses import Losses
 from surefoot.probes.meter import Meter
@@ -30,25 +31,14 @@ from surefoot.probes.ring import Ring
 from surefoot.probes.search import LossFunction, Search
 from surefoot.probes.shield import Shield
 from surefoot.probes.streams import Watched, covers
+from surefoot.probes.taker import Taker
 from surefoot.probes.wiring import Wiring
-from surefoot.types import RUN, Event, Facts, Moment, Reading, Series
+from surefoot.types import RUN, Event, Facts, Moment, Reading
 
 FLUSH_STEPS = 50
 FLUSH_SECONDS = 0.75
 """With the quarter of a second between commits: what a killed run loses at most."""
 TARGETS_EVERY = 10
-
-
-class Taker(Protocol):
-    """Takes what was recorded; must never block or raise."""
-
-    def append(self, series: Series) -> None:
-        """Take a block of readings."""
-        ...
-
-    def event(self, event: Event) -> None:
-        """Take an event."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +50,8 @@ class Options:
     whatever it costs). `check_finite` looks at the gradients on the host at every
     step, which is free on a CPU and a synchronisation on a GPU; None means on a CPU
     only. `probes` may hold probes of your own. `loss_fn(model, batch)` gives the loss
-    of a batch, where it is to be computed again.
+    of a batch, where it is to be computed again. `histograms` of gradients are taken
+    at steps 0, 1, 2, 4, 8, … and about every thousand steps.
     """
 
     every: int = 10
@@ -68,6 +59,7 @@ class Options:
     check_finite: bool | None = None
     probes: tuple[Probe, ...] = ALL
     loss_fn: LossFunction | None = None
+    histograms: bool = True
 
 
 class Recorder:
@@ -93,6 +85,9 @@ class Recorder:
         self._caught = caught
         self._calls = Calls(watched.roots.values(), self.meter, self.shield)
         self._instruments = self._equipped()
+        self._histograms = Histograms(
+            watched, doubling(options.budget if options.histograms else 0)
+        )
         self._rings: dict[str, Ring] = {}
         self._agenda = Agenda(
             options.probes,
@@ -182,6 +177,8 @@ class Recorder:
         self._flushed_step, self._flushed_at = self.step, time.monotonic()
         for ring in self._rings.values():
             self._hand_over(ring)
+        for field in self._histograms.drain():
+            self._sink.field(field)
 
     def see_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A call of a model that began before the hooks were on."""
@@ -237,10 +234,16 @@ class Recorder:
     def _gradients(self) -> None:
         """Run the probes that look at the gradients, and check that they are finite."""
         self._run_all("before")
+        if self.step >= self._histograms.rhythm.next_step:
+            self.shield.run("histograms", self._count)
         if self._finite.wanted(self.watched):
             norms = self._rings.get("grad_norm")
             calls, watched = self._calls.latest, self.watched
             self._finite.step(self.step, norms, calls=calls, watched=watched)
+
+    def _count(self) -> None:
+        optimizer, seconds = self.watched.optimizer, self.meter.step_seconds
+        self._histograms.see(self.step, optimizer, step_seconds=seconds)
 
     def _updates(self) -> None:
         """Run the probes that look at the update, and record loss and step time."""
@@ -278,6 +281,7 @@ class Recorder:
         self.watched = self.find()
         self._calls = Calls(self.watched.roots.values(), self.meter, self.shield)
         self._instruments = self._equipped()
+        self._histograms = Histograms(self.watched, self._histograms.rhythm)
         self.on_first_step()
 
     # --- parts -----------------------------------------------------------------

@@ -61,3 +61,41 @@ class Rhythm:
         interval = min(interval, max(AGE_SHARE * age, shortest))
         periods = max(1, math.ceil(interval / self.every))
         self.next_step += (periods - 1) * self.every
+
+
+@dataclass(slots=True)
+class Doubling:
+    """Steps 0, 1, 2, 4, 8, …, and in a long run every `every` steps or more.
+
+    The first steps of a run differ most from each other. In a long run the interval
+    is such that the mean cost stays within `percent` of the training thread's CPU
+    time. `percent=None` keeps the interval at `every`.
+
+    >>> rhythm = Doubling(every=8)
+    >>> [step for step in range(40) if rhythm.due(step)]
+    [0, 1, 2, 4, 8, 16, 24, 32]
+    """
+
+    every: int = 1_000
+    percent: float | None = 0.02
+    next_step: int = 0
+    interval: int = 0
+
+    def due(self, step: int) -> bool:
+        """Whether it runs at this step; asking moves the rhythm on."""
+        if step < self.next_step:
+            return False
+        self.next_step = step + max(1, min(step, max(self.every, self.interval)))
+        return True
+
+    def spent(self, seconds: float, step_seconds: float) -> None:
+        """Tell what it just cost and what a bare step costs, CPU seconds.
+
+        The lowest of the last costs counts, with a tenth of oblivion each time: a
+        reading on a busy machine must not blind it for long.
+        """
+        if self.percent is None or step_seconds <= 0:
+            return
+        interval = math.ceil(seconds / (self.percent / 100 * step_seconds))
+        known = self.interval or interval
+        self.interval = min(interval, math.ceil(1.1 * known))

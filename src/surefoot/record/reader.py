@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -21,7 +21,7 @@ from surefoot.record.overview import Query, overview_of
 from surefoot.record.rollup import Overview
 from surefoot.record.schema import RecordError
 from surefoot.record.tables import Channel, Tables
-from surefoot.types import Event, Facts, Field, Series
+from surefoot.types import Event, Facts, Field, Series, Steps
 
 Status = Literal["running", "finished", "failed", "interrupted", "killed"]
 
@@ -30,6 +30,15 @@ class UnknownQuantityError(RecordError, KeyError):
     """The record holds no such quantity; the message lists those it holds."""
 
     __str__ = Exception.__str__
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """Of `n` blocks the first and last step and the number of values, each `[n]`."""
+
+    first: Steps
+    last: Steps
+    values: Steps
 
 
 class RecordReader:
@@ -194,6 +203,19 @@ class RecordReader:
         for channel in channels:
             for steps, values in self._tables.readings(channel, start, stop):
                 yield Series(quantity, channel.layers, steps, values, stream)
+
+    def extent(self, quantity: str, stream: str = "main") -> Blocks:
+        """Where and how many the readings of a quantity are, without reading them.
+
+        Raises:
+            UnknownQuantityError: nothing of that name was recorded in this stream.
+        """
+        found = [
+            (first, last, count * len(channel.layers))
+            for channel in self._named(quantity, stream)
+            for first, last, count in self._tables.extent(channel)
+        ]
+        return Blocks(*np.array(found, np.int64).reshape(-1, 3).T)
 
     def overview(
         self,

@@ -216,6 +216,13 @@ class Tables:
                 found = self.rescued("a block fails its checksum", *asked)
         return found
 
+    def extent(self, channel: Channel) -> list[rows.Row]:
+        """First step, last step and count of each block, not checked."""
+        ends = tuple(rows.chunk_number(channel.number + k, 0) for k in (0, 1))
+        return self._fetched(
+            "SELECT first, last, count FROM chunk WHERE id >= ? AND id < ?", ends
+        )
+
     def blocks_from(
         self, channel: Channel, block: int, until: int | None
     ) -> list[rows.Row] | None:
