@@ -44,7 +44,7 @@ def big_record(path: Path, steps: int = 1_000_000, layers: int = 200) -> Path:
     names = layer_names(layers)
     random = np.random.default_rng(0)
     noise = random.lognormal(sigma=0.3, size=(16 * BLOCK, layers)).astype(np.float32)
-    scale = np.logspace(-3, 0, layers, dtype=np.float32)
+    scale = np.logspace(-2, 0, layers, dtype=np.float32)
     writer = RecordWriter(
         path, {"streams": {"main": _facts(names)}, "script": "big.py"}
     )

@@ -22,13 +22,13 @@ BINS = -LOWEST * PER_OCTAVE
 """From 2**-32, where Adam's usual epsilon of 1e-8 has long swallowed a gradient, to 1,
 where none but an exploding one is."""
 
-EDGES = (
+EDGES: tuple[float | str, ...] = (
+    "zero",
+    *(LOWEST + nth / PER_OCTAVE for nth in range(BINS)),
     0.0,
-    *(2.0 ** (LOWEST + nth / PER_OCTAVE) for nth in range(BINS)),
-    1.0,
 )
-"""Where bins of |gradient| begin. The first holds exact zeros only, the second what
-is smaller than its end, the last all from 1 on and what is no number."""
+"""Where bins begin, log2 of |gradient|. The first holds exact zeros only, the second
+all that is smaller than its end, the last all from 1 on and what is no number."""
 
 
 class Histograms:
@@ -86,7 +86,7 @@ def histograms(sample: torch.Tensor, owner: torch.Tensor, tensors: int) -> torch
 
     >>> found = histograms(torch.tensor([0.0, 0.5, -3.0]), torch.tensor([0, 0, 1]), 2)
     >>> [EDGES[place] for place in found[0].nonzero().flatten().tolist()]
-    [0.0, 0.5]
+    ['zero', -1.0]
     >>> found[1, -1].item()
     1.0
     """
