@@ -156,9 +156,7 @@ def _from_rollups(look: _Look, count: int) -> list[Rollup] | None:
     blocks = _blocks(look, cut, count)
     if blocks is None:
         return None
-    steps = np.concatenate([one[0] for one in blocks])
-    values = np.concatenate([one[1] for one in blocks])
-    return [*parts, _trimmed(steps, values, look)]
+    return [*parts, *(_trimmed(steps, values, look) for steps, values in blocks)]
 
 
 def _cut(look: _Look, count: int) -> _Cut:
@@ -323,12 +321,11 @@ def _from_blocks(look: _Look) -> Rollup:
 def _trimmed(steps: Steps, values: Floats, look: _Look) -> Rollup:
     """Readings in the range, each as a bin of its own, in the order of their steps."""
     asked = look.asked.steps
-    inside = (steps >= asked.start) & (steps < asked.stop)
-    if not inside.all():
-        steps, values = steps[inside], values[inside]
     if bool(np.any(steps[1:] < steps[:-1])):
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
+    low, high = (int(np.searchsorted(steps, at)) for at in (asked.start, asked.stop))
+    steps, values = steps[low:high], values[low:high]
     return as_bins(values[:, look.kept], steps)
 
 

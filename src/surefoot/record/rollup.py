@@ -192,6 +192,8 @@ def _reduced(function: np.ufunc, values: Any, starts: npt.NDArray[np.intp]) -> A
     if values.ndim < 2 or values.shape[1] < _FEW:
         return function.reduceat(values, starts, axis=0)
     sizes = np.diff(starts, append=len(values))
+    if len(sizes) > 2 and bool(np.all(sizes[1:-1] == sizes[1])):
+        return _reduced_evenly(function, values, starts=starts, size=int(sizes[1]))
     found = values[starts]
     for nth in range(1, min(int(sizes.max()), _FEW)):
         longer = np.flatnonzero((sizes > nth) & (sizes <= _FEW))
@@ -199,4 +201,21 @@ def _reduced(function: np.ufunc, values: Any, starts: npt.NDArray[np.intp]) -> A
     for long in np.flatnonzero(sizes > _FEW):
         part = values[starts[long] : starts[long] + sizes[long]]
         function.reduce(part, axis=0, out=found[long])
+    return found
+
+
+def _reduced_evenly(
+    function: np.ufunc,
+    values: Any,
+    *,
+    starts: npt.NDArray[np.intp],
+    size: int,
+) -> Any:
+    """The same where all groups but the first and the last have `size` rows."""
+    second, last = int(starts[1]), int(starts[-1])
+    found = np.empty((len(starts), values.shape[1]), values.dtype)
+    function.reduce(values[:second], axis=0, out=found[0])
+    body = values[second:last].reshape(-1, size, values.shape[1])
+    function.reduce(body, axis=1, out=found[1:-1])
+    function.reduce(values[last:], axis=0, out=found[-1])
     return found
