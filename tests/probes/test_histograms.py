@@ -188,3 +188,11 @@ def test_one_slow_reading_is_forgiven() -> None:
     assert rhythm.interval == 5
     rhythm.spent(1.0, step_seconds=1e-3)
     assert rhythm.interval == 6
+
+
+def test_counting_does_not_wait_for_the_device() -> None:
+    # Tensors of this device hold no numbers: `.item()` and `if tensor:` fail on them.
+    sample = torch.empty(40, device="meta")
+    owner = torch.empty(40, dtype=torch.long, device="meta")
+    found = histograms(sample, owner, 4)
+    assert (found.shape, found.device.type) == ((4, len(EDGES)), "meta")
