@@ -54,7 +54,7 @@ def spectra() -> list[Field]:
 def histograms(layers: list[str]) -> list[Field]:
     """Gradients that shrink from step to step; a tenth are exact zeros."""
     rng = np.random.default_rng(5)
-    edges = np.arange(-32, 0, 0.5)
+    edges = np.arange(-32, 0, 0.5)  # of log2 |gradient|
     made = []
     for at, step in enumerate((0, 100, 200, 400)):
         rows = []
@@ -62,7 +62,7 @@ def histograms(layers: list[str]) -> list[Field]:
             log2 = rng.normal(-6 - 3 * at, 1.5, 900)
             inner, _ = np.histogram(log2, [*edges, 0.0])
             rows.append([100, *inner, 0])
-        axes = {"layer": layers, "bin": ["zeros", *edges.tolist(), "overflow"]}
+        axes = {"layer": layers, "bin": [0.0, *(2.0**edges).tolist(), 1.0]}
         values = np.array(rows, np.float32)
         made.append(Field(step, "grad_histogram", axes, values))
     return made

@@ -33,22 +33,45 @@ export function drawStack(context: CanvasRenderingContext2D, stack: Stack): void
   context.rect(frame.left, frame.top, frame.width, frame.height);
   context.clip();
   const columns = columnsOf(stack);
-  columns.forEach(({ parts, x, end }) => {
-    parts.forEach(([from, to], at) => {
-      const band = bands[at];
-      if (!band || to <= from) return;
-      const shade = shadeOf(band, at, bands.length);
-      const [top, bottom] = [yOf(to, frame), yOf(from, frame)];
-      context.globalAlpha = stack.chosen === null || stack.chosen === at ? 1 : 0.45;
-      context.fillStyle = shade ? css(shade) : colours.faint;
-      context.fillRect(x, top, end - x, bottom - top);
-      context.fillStyle = colours.paper;
-      context.fillRect(x, bottom - 0.5, end - x, 0.75);
-    });
+  bands.forEach((band, at) => {
+    const shade = shadeOf(band, at, bands.length);
+    context.globalAlpha = stack.chosen === null || stack.chosen === at ? 1 : 0.45;
+    context.fillStyle = shade ? css(shade) : colours.faint;
+    context.strokeStyle = colours.paper;
+    context.lineWidth = 0.75;
+    for (const run of runsOf(columns)) outline(context, run, at, frame);
   });
   context.globalAlpha = 1;
   bands.forEach((_, at) => drawName(context, columns, { stack, at }));
   context.restore();
+}
+
+/** Columns that touch, as one shape: one path a band is far cheaper than one a cell. */
+function runsOf(columns: Column[]): Column[][] {
+  const runs: Column[][] = [];
+  for (const column of columns) {
+    const run = runs.at(-1);
+    if (run && column.x <= (run.at(-1)?.end ?? 0) + 1) run.push(column);
+    else runs.push([column]);
+  }
+  return runs;
+}
+
+function outline(context: CanvasRenderingContext2D, run: Column[], at: number, frame: Frame): void {
+  const edge = (columns: Column[], side: 0 | 1): void => {
+    for (const { x, end, parts } of columns) {
+      const y = yOf(parts[at]?.[side] ?? 0, frame);
+      context.lineTo(side ? x : end, y);
+      context.lineTo(side ? end : x, y);
+    }
+  };
+  context.beginPath();
+  edge(run, 1);
+  edge([...run].reverse(), 0);
+  context.fill();
+  context.beginPath();
+  edge(run, 1);
+  context.stroke();
 }
 
 function yOf(share: number, frame: Frame): number {

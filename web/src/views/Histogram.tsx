@@ -8,7 +8,6 @@ import { type AskField, nearest } from "../field";
 import { number, percent, shorten, step as stepWords } from "../format";
 import { type Bars, bars, median } from "../histogram";
 import { palette, type Theme } from "../theme";
-import { sentence } from "../words";
 import { useFields } from "./useField";
 import { AXIS, useWidth } from "./useWidth";
 
@@ -50,7 +49,7 @@ export function Histogram({ ask, stream, offer, layer, step, theme }: Props) {
   return (
     <div class="track histogram" data-view="histogram">
       <div class="title">
-        <h3>{sentence(offer.title)} <code>{shorten(layer, 40)}</code></h3>
+        <h3>Gradient histogram <code>{shorten(layer, 40)}</code></h3>
         <span class="unit">|g|, log scale</span>
       </div>
       <div class="chart" ref={box} style={{ height: `${HEIGHT}px` }}>

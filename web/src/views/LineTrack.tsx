@@ -37,7 +37,7 @@ export function LineTrack(props: Props) {
         {panel.log && <span class="unit">log scale</span>}
       </div>
       <div class="chart" ref={frame} role="img" aria-label={spoken(panel)} />
-      <Readings name={name} panel={panel} faint={faint} shared={shared} />
+      <Readings name={name} panel={panel} faint={faint} shared={shared} sparse={sparse} />
     </div>
   );
 }

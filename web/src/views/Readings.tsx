@@ -11,11 +11,13 @@ interface Props {
   panel: LinePanel;
   faint: Set<number>;
   shared: Shared;
+  /** Readings far apart: the one before counts until the next. */
+  sparse?: boolean;
 }
 
 const MOST = 6;
 
-export function Readings({ name, panel, faint, shared }: Props) {
+export function Readings({ name, panel, faint, shared, sparse = false }: Props) {
   const [at, point] = useState<number | null>(null);
   useEffect(() => shared.pointer.follow((place) => point(place.step)), [shared.pointer]);
   const bin = at === null ? panel.x.length - 1 : binAt(panel.x, at);
@@ -28,7 +30,7 @@ export function Readings({ name, panel, faint, shared }: Props) {
         {lines.slice(0, MOST).map((line) => (
           <li key={line}>
             <i class="swatch" style={{ background: colourOf(line, faint, colours) }} />
-            <b>{reading(panel, line, bin)}</b>
+            <b>{reading(panel, line, sparse ? known(panel, line, bin) : bin)}</b>
             {name !== "layer" && panel.y[line] !== "run" && <span title={panel.y[line]}>{shorten(panel.y[line] ?? "", 22)}</span>}
           </li>
         ))}
@@ -36,6 +38,12 @@ export function Readings({ name, panel, faint, shared }: Props) {
       {lines.length > MOST && <p class="at">and {lines.length - MOST} more</p>}
     </div>
   );
+}
+
+/** The last bin up to this one in which a line has a number; the bin itself where none has. */
+function known(panel: LinePanel, line: number, bin: number): number {
+  for (let at = bin; at >= 0; at--) if ((panel.low[line]?.[at] ?? null) !== null) return at;
+  return bin;
 }
 
 function reading(panel: LinePanel, line: number, bin: number): string {
