@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from browsing import view
+from browsing import sideways, view
 
 pytestmark = pytest.mark.browser
 
@@ -70,6 +70,13 @@ def test_the_list_follows_the_systems_theme(visit, gallery, scheme):
     page.get_by_role("button", name=re.compile("Switch to the")).click()
     other = "dark" if scheme == "light" else "light"
     expect(page.locator("html")).to_have_attribute("data-theme", other)
+
+
+def test_a_phone_shows_the_list_without_scrolling_sideways(visit, gallery):
+    page = visit(390, 844, has_touch=True, is_mobile=True).open(gallery.address)
+    for name, told in SPOKEN.items():
+        expect(row(page, name)).to_contain_text(told, timeout=30_000)
+    assert sideways(page) <= 390
 
 
 def test_runs_are_chosen_and_compared(visit, gallery):
