@@ -211,7 +211,9 @@ def _too_coarse(cut: _Cut, look: _Look) -> bool:
             return True
         points = max(reach // asked.width, _FEWEST)
     if cut.level == 0:
-        return bins < points and bins * READINGS * wide <= VALUES
+        # Bins become as wide as a power of two of steps: finer ones show no more.
+        finer = apart > _power_of_two(reach / points)
+        return finer and bins * READINGS * wide <= VALUES
     # Those that are left when bins are as wide as the next power of two of steps.
     left = 2 * bins * apart / _power_of_two(apart)
     return left <= points and 2 * bins * 2 * wide <= VALUES

@@ -135,7 +135,17 @@ def told(
         "judged": jsonable(asdict(at_hand)),
         "diagnoses": [jsonable(asdict(one)) for one in diagnoses],
         "verdicts": [jsonable(asdict(one)) for one in verdicts],
-        "events": [jsonable(asdict(one)) for one in events[events_from:]],
+        "events": [_event(one) for one in events[events_from:]],
+    }
+
+
+def _event(event: Event) -> dict[str, Json]:
+    """Without the deep copy that `asdict` makes: a long run has thousands."""
+    return {
+        "step": event.step,
+        "kind": shortened(event.kind),
+        "body": jsonable(event.body),
+        "stream": shortened(event.stream),
     }
 
 
@@ -252,7 +262,14 @@ def _facts(facts: Facts) -> dict[str, Json]:
         "parameters": sum(one.size for one in facts.parameters),
         "trainable": sum(one.size for one in facts.parameters if one.trainable),
         "tensors": len(facts.parameters),
-        "modules": [jsonable(asdict(one)) for one in facts.modules[:_MODULES]],
+        "modules": [
+            {
+                "name": shortened(one.name),
+                "kind": shortened(one.kind),
+                "settings": jsonable(one.settings),
+            }
+            for one in facts.modules[:_MODULES]
+        ],
         "unseen": jsonable(facts.unseen),
     }
 
