@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.extent import left_out
 from surefoot.diagnosis.stored import KEY, steps_of, to_store
 from surefoot.probes.shield import Shield
 from surefoot.record.reader import RecordReader
@@ -86,9 +87,9 @@ class Lookout:
             grown = (steps, len(reader.events()))
             if grown == self._seen:
                 return []
-            found = examine(reader)
+            found, note = examine(reader), left_out(reader)
         self._seen = grown
-        self._writer.put_meta(KEY, to_store(found, steps))
+        self._writer.put_meta(KEY, to_store(found, steps, note))
         return found
 
     def _tell(self, diagnosis: Diagnosis, rank: int) -> None:

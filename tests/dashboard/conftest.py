@@ -56,7 +56,9 @@ def served() -> Iterator[Callable[..., Served]]:
     made: list[Served] = []
 
     def serve(*arguments: object) -> Served:
-        made.append(Served(*arguments, "--no-browser"))
+        # Any free port: tests side by side take the usual one from each other.
+        port = [] if "--port" in arguments else ["--port", 0]
+        made.append(Served(*arguments, *port, "--no-browser"))
         return made[-1]
 
     yield serve

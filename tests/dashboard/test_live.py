@@ -10,6 +10,7 @@ import time
 import pytest
 
 from served import block, write_judged_run, write_run, writer_of
+from surefoot.dashboard.__main__ import bound
 from surefoot.dashboard.examiner import Examiner, outcome_of
 from surefoot.dashboard.library import Library, mark_of
 from surefoot.diagnosis.examine import examine
@@ -123,6 +124,16 @@ def test_a_last_word_of_fewer_steps_is_shown_until_the_run_was_examined(asked, f
     assert (judged(told), told["judged"]["steps"]) == ("pending", 20)
     told = dashboard.until("/api/run/longer", lambda told: judged(told) == "final")
     assert told["judged"]["steps"] == 200
+
+
+def test_what_of_a_long_record_was_left_out_is_told(asked, folder):
+    path = folder / "long.surefoot"
+    writer = writer_of(path, **{KEY: to_store([], 200, "The record is long.")})
+    writer.append(block("loss", 0, 200))
+    writer.event(Event(200, "end", {"status": "finished"}))
+    writer.close()
+    told = asked(folder).get("/api/run/long").json
+    assert told["judged"]["text"] == "The record is long."
 
 
 def test_a_garbled_last_word_is_taken_for_none(asked, folder):
@@ -295,6 +306,14 @@ def test_a_port_in_use_is_told(served, folder):
     assert other.process.returncode == 2
     assert f"port {port} cannot be used" in told
     assert "--port" in told
+
+
+def test_another_port_is_found_where_the_usual_one_is_taken():
+    with bound("127.0.0.1", None) as first, bound("127.0.0.1", None) as second:
+        ports = {one.getsockname()[1] for one in (first, second)}
+        assert len(ports) == 2
+        with pytest.raises(OSError, match=f"port {max(ports)} cannot be used"):
+            bound("127.0.0.1", max(ports))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.extent import left_out
 from surefoot.diagnosis.stored import steps_of, to_store
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
@@ -28,11 +29,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with RecordReader(Path(arguments[0])) as reader:
             steps = steps_of(reader)
-            found = examine(reader)
+            found, note = examine(reader), left_out(reader)
     except RecordError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(json.dumps(to_store(found, steps), allow_nan=False))
+    sys.stdout.write(json.dumps(to_store(found, steps, note), allow_nan=False))
     return 0
 
 

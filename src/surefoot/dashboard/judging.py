@@ -74,14 +74,15 @@ def judgement(
         return Judgement(Judged("failed", None, "The record cannot be read."))
     if status == "running" and stored is None:
         return Judgement(Judged("pending", None, "Nothing has been looked at yet."))
-    if status == "running":
-        return Judgement(Judged("so_far", steps), found)
+    if stored is not None and status == "running":
+        return Judgement(Judged("so_far", steps, stored.note), found)
     if stored is not None and is_final(stored, seen.steps, today):
-        return Judgement(Judged("final", steps), found)
+        return Judgement(Judged("final", steps, stored.note), found)
     if outcome is None:
         return Judgement(
             Judged("pending", steps, "The record is being examined."), found
         )
     if outcome.stored is None:
         return Judgement(Judged("failed", steps, outcome.trouble), found)
-    return Judgement(Judged("final", outcome.stored.steps), outcome.stored.found)
+    whole = outcome.stored
+    return Judgement(Judged("final", whole.steps, whole.note), whole.found)

@@ -23,23 +23,31 @@ KEY = "diagnosis"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Diagnoses, ranked; the steps that were looked at; the surefoot that looked."""
+    """Diagnoses, ranked; the steps that were looked at; the surefoot that looked.
+
+    `note` says what of a very long record was left out; "" where nothing was.
+    """
 
     found: tuple[Diagnosis, ...]
     steps: int
     surefoot: str
+    note: str = ""
 
 
-def to_store(found: Sequence[Diagnosis], steps: int) -> dict[str, Any]:
-    """The JSON value of a diagnosis of the first `steps` steps, as of today."""
-    return {"surefoot": installed(), "steps": steps, "found": strict(list(found))}
+def to_store(found: Sequence[Diagnosis], steps: int, note: str = "") -> dict[str, Any]:
+    """The JSON value of a diagnosis of the first `steps` steps, as of today.
+
+    `note` says what was left out, see `diagnosis.extent`.
+    """
+    told = {"surefoot": installed(), "steps": steps, "found": strict(list(found))}
+    return told | ({"note": note} if note else {})
 
 
 def stored_in(told: Any) -> Stored | None:
     """The diagnosis in a JSON value; None where it is not one of ours.
 
     >>> stored_in({"found": [], "steps": 5, "surefoot": "0.1.0"})
-    Stored(found=(), steps=5, surefoot='0.1.0')
+    Stored(found=(), steps=5, surefoot='0.1.0', note='')
     >>> stored_in({"found": "nothing"})
     """
     if not isinstance(told, Mapping):
