@@ -29,6 +29,7 @@ ORDER = (
     "probes",
     "lookout",
     "preflight",
+    "sinks",
     "run",
     "watching",
     "autopilot",
@@ -61,13 +62,15 @@ WEB = {"starlette", "uvicorn"}
 
 OPTIONAL = {
     "record/export_parquet.py": {"pyarrow"},
-    "record/export_tensorboard.py": {"tensorboard"},
+    "record/event_files.py": {"tensorboard"},
+    "record/export_tensorboard.py": set[str](),
 }
 """Files that need a package that not everybody has; loaded only when asked for."""
 
 DYNAMIC = {
     "__init__.py": "the table of public names",
     "record/export.py": "the optional exporters",
+    "sinks/named.py": "the optional sinks",
 }
 """The only files that import by name while they run, and what for."""
 

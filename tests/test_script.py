@@ -225,3 +225,17 @@ def test_checkpoints_are_told_where_they_went(tmp_path: Any) -> None:
         (31, "last.pt"),
     ]
     assert told[0].body["bytes"] == (tmp_path / "weights.pt").stat().st_size
+
+
+def test_a_sink_is_opened_for_the_run(tmp_path: Any) -> None:
+    done = run(tmp_path, TRAIN, options=("--sink", "tensorboard:board"))
+    assert done.returncode == 0, done.stderr
+    [record] = list_runs(tmp_path / "surefoot-runs")
+    [file] = (tmp_path / "board" / record.name).iterdir()
+    assert b"surefoot/grad_norm/0.weight" in file.read_bytes()
+
+
+def test_a_sink_that_is_none_is_refused_before_the_script_runs(tmp_path: Any) -> None:
+    done = run(tmp_path, TRAIN + "print('trained')", options=("--sink", "aim"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown sink 'aim'; expected one of tensorboard" in done.stderr

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
     from surefoot.run import Run, SurefootWarning
+    from surefoot.types import Sink
     from surefoot.watching import watch
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ _HOMES: Mapping[str, str] = {
     "RecordReader": "surefoot.record.reader",
     "Report": "surefoot.preflight.report",
     "Run": "surefoot.run",
+    "Sink": "surefoot.types",
     "SurefootWarning": "surefoot.run",
     "check": "surefoot.preflight.check",
     "examine": "surefoot.diagnosis.examine",
@@ -40,6 +42,7 @@ __all__ = [
     "RecordReader",
     "Report",
     "Run",
+    "Sink",
     "SurefootWarning",
     "check",
     "examine",

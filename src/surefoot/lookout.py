@@ -31,14 +31,19 @@ class Lookout:
     """Diagnoses a record while it is written, on a thread of its own.
 
     Reads through the same reader as everybody else. A condition is spoken of once,
-    when it is confirmed or has damaged the run; it is recorded as an event.
+    when it is confirmed or has damaged the run; `tell` takes it as an event.
     """
 
     def __init__(
-        self, writer: RecordWriter, speak: Callable[[Diagnosis], None]
+        self,
+        writer: RecordWriter,
+        speak: Callable[[Diagnosis], None],
+        *,
+        tell: Callable[[Event], None],
     ) -> None:
         self._writer = writer
         self._speak = speak
+        self._tell_event = tell
         self._told: set[tuple[str, str]] = set()
         self._seen = (-1, 0)
         self._shield = Shield(lambda name, error: None)
@@ -107,5 +112,5 @@ class Lookout:
             "confidence": diagnosis.confidence,
         }
         event = Event(diagnosis.onset, "finding", body, diagnosis.stream)
-        self._writer.event(event)
+        self._tell_event(event)
         self._speak(diagnosis)

@@ -30,6 +30,7 @@ from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched
 from surefoot.record.reader import RecordReader
 from surefoot.record.writer import RecordWriter
+from surefoot.sinks.delivery import Delivery, close_all
 from surefoot.types import Diagnosis, Event, Field, Series, Sink
 
 Loss = torch.Tensor | float | Mapping[str, torch.Tensor | float]
@@ -55,6 +56,7 @@ class Run:
         self._float_told = False
         self.closed = False
         self._sinks: list[Sink] = []
+        self._deliveries: list[Delivery] = []
         self._process = os.getpid()
 
     @property
@@ -104,16 +106,27 @@ class Run:
     def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
         """Read the record while it grows; `speak` once for each new diagnosis."""
         if self._writer is not None and self._lookout is None:
-            self._lookout = Lookout(self._writer, speak)
+            self._lookout = Lookout(self._writer, speak, tell=self.event)
 
     def send_to(self, sink: Sink) -> None:
         """Hand all that is recorded from now on to a sink too.
 
-        It is called on the training thread, so it must be quick and never raise:
-        `sinks.delivery.Delivery` makes any sink so. Whoever gives it closes it.
+        It is called on the training thread, so it must be quick and never raise;
+        `deliver_to` takes any other. Whoever gives it closes it.
         """
         if self._writer is not None:
             self._sinks.append(sink)
+
+    def deliver_to(self, sink: Sink) -> None:
+        """Hand all that is recorded from now on to a sink on a thread of its own.
+
+        However slow it is or whatever it raises, training does not feel it. It is
+        closed with the run.
+        """
+        if self._writer is not None:
+            delivery = Delivery(sink, self._writer.event)
+            self._deliveries.append(delivery)
+            self.send_to(delivery)
 
     def step(self, loss: Loss, batch: Any = None) -> None:
         """Tell the loss of the update that was just made; call it after each.
@@ -155,7 +168,7 @@ class Run:
         stream = first.watched.name if first else "main"
         for recorder in self._recorders.values():
             recorder.tell_metrics(metrics)
-        self._writer.append(Series("metric", tuple(metrics), step, row, stream))
+        self.append(Series("metric", tuple(metrics), step, row, stream))
 
     def event(self, event: Event) -> None:
         """Record that something happened."""
@@ -222,6 +235,7 @@ class Run:
         self.event(Event(self.last_step, "end", {"status": status, "error": error}))
         if self._lookout is not None:
             self._lookout.stop()
+        close_all(self._deliveries)
         self._writer.close()
         if self._writer.trouble is not None:
             _log.warning(

@@ -31,10 +31,11 @@ from surefoot.record.schema import RecordError
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text
 from surefoot.run import Run, ending
+from surefoot.sinks.named import Opener, opener
 from surefoot.terminal.streams import listen
 from surefoot.terminal.view import View, manner_of
 from surefoot.types import Change
-from surefoot.watching import open_run, switched_off
+from surefoot.watching import deliver, open_run, switched_off
 
 USAGE = 2
 
@@ -49,6 +50,7 @@ class Session:
     quiet: bool = False
     report: Path | None = None
     changes: tuple[Change, ...] = ()
+    sinks: Sequence[Opener] = ()
     view: View | None = None
     progress: Progress | None = None
     run: Run | None = None
@@ -61,6 +63,7 @@ class Session:
         except RecordError as error:
             self._say(f"surefoot: nothing is recorded, training goes on: {error}")
             self.run = Run(None)
+        deliver(self.run, self.sinks)
         path = self.run.path
         if self.view is not None and path is not None:
             self.progress = Progress(self.view, name_of(path), self.run.streams)
@@ -139,8 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         changes = changes_from(options.changes) if options.changes else ()
+        sinks = [opener(name) for name in options.sink]
         _check_folder(Path(options.folder))
-    except (KnobError, RecordError) as error:
+    except (KnobError, RecordError, ImportError, ValueError) as error:
         sys.stderr.write(f"surefoot: {error}\n")
         return USAGE
     session = Session(
@@ -150,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quiet=options.quiet,
         report=Path(options.report).absolute() if options.report else None,
         changes=changes,
+        sinks=sinks,
         view=None if options.quiet or switched_off() else _view(),
     )
     return watched(session)
@@ -266,6 +271,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default="surefoot-runs", help="where records go")
     parser.add_argument("--report", default="", help="write a report page to this file")
     parser.add_argument("--changes", default="", help="changes to try, as JSON")
+    parser.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        help="send readings there too: tensorboard, mlflow or wandb, as in "
+        "tensorboard:logs; may come several times",
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing")
     parser.add_argument("script", help="the training script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")

@@ -23,10 +23,12 @@ from torch import nn
 from surefoot.probes.recorder import Options
 from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched, check, streams
+from surefoot.record.folder import name_of
 from surefoot.record.schema import run_path
 from surefoot.record.writer import RecordWriter
 from surefoot.run import Run
-from surefoot.types import Diagnosis, Event
+from surefoot.sinks.named import Opener, opener
+from surefoot.types import Diagnosis, Event, Sink
 
 OFF = ("0", "off", "false", "no")
 
@@ -73,6 +75,7 @@ def watch(
     folder: str | Path = "surefoot-runs",
     name: str = "",
     options: Options | None = None,
+    sinks: Sequence[Sink | str] = (),
 ) -> Run:
     """Watch a model while its optimizer trains it.
 
@@ -84,13 +87,17 @@ def watch(
         folder: where the record is written; made if absent.
         name: name of the run; the model's class if empty.
         options: how densely to record.
+        sinks: where the readings go beside the record: "tensorboard", "mlflow",
+            "wandb", each with a colon and a place if you like ("tensorboard:logs"),
+            or any `Sink` of your own. None of them can slow or end the training.
 
     Returns:
         The run: call `run.step(loss)` after each update, `run.close()` at the end.
 
     Raises:
-        ValueError: a model without parameters, or an optimizer that holds none of
-            the model's.
+        ValueError: a model without parameters, an optimizer that holds none of the
+            model's, or a sink that we do not know.
+        ImportError: the package that a sink needs is not installed.
         RecordError: the folder cannot be made or written.
 
     >>> import tempfile, torch, surefoot
@@ -111,14 +118,23 @@ def watch(
     chosen = options or Options()
     if loss_fn is not None:
         chosen = replace(chosen, loss_fn=loss_fn)
+    to_open = [opener(sink) for sink in sinks]
     label = name or "-".join(type(m).__name__ for m in models.values())
     about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}
     run = open_run(folder, label, about)
     for stream in optimizers:
         run.add(partial(stream_named, stream, models, optimizers), chosen)
+    deliver(run, to_open)
     run.look_out(_speak)
     run.close_at_exit()
     return run
+
+
+def deliver(run: Run, openers: Sequence[Opener]) -> None:
+    """Open sinks for a run and send it to them; nothing where nothing is recorded."""
+    if run.path is not None:
+        for open_sink in openers:
+            run.deliver_to(open_sink(name_of(run.path)))
 
 
 def stream_named(
