@@ -23,7 +23,13 @@ export function rowFor(wanted: string | null, names: string[], accused: number[]
   return accused[0] ?? 0;
 }
 
+const ORDER = new Intl.Collator("en", { numeric: true });
+
+/** Of what lies beside a layer without a row, such as an activation: the one before it. */
 function siblings(wanted: string, names: string[]): number[] {
   const owner = wanted.slice(0, Math.max(wanted.lastIndexOf("."), 0));
-  return owner ? rowsOf(owner, names) : [];
+  const numbered = /^\d+$/.test(wanted); // a part of a plain Sequential, which has no name of its own
+  const rows = owner ? rowsOf(owner, names) : numbered ? names.map((_, row) => row) : [];
+  const before = rows.filter((row) => ORDER.compare(names[row] ?? "", wanted) <= 0);
+  return before.length ? before.slice(-1) : rows;
 }

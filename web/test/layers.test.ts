@@ -10,6 +10,11 @@ describe("rows of a layer", () => {
   it("are its module for a parameter", () => expect(rowsOf("net.2.weight", ["net.1", "net.2"])).toEqual([1]));
   it("are the closest module", () => expect(rowsOf("a.b.weight", ["a", "a.b"])).toEqual([1]));
   it("are none for the whole run", () => expect(rowsOf("run", names)).toEqual([]));
+  it("are those before it for a layer without any", () => {
+    expect(rowFor("net.3", names, [])).toBe(2);
+    expect(rowFor("11", ["0.weight", "2.weight", "12.weight"], [2])).toBe(1);
+    expect(rowFor("run", names, [3])).toBe(3);
+  });
   it("fall back to the accused", () => expect(rowFor("gone.weight", names, [3])).toBe(3));
 });
 
