@@ -114,12 +114,16 @@ export function paddedLog(low: number | null, high: number | null): uPlot.Range.
   return [10 ** (from - air), 10 ** (to + air)];
 }
 
-/** Powers of ten inside a range: at most six, evenly spaced. */
+/** Powers of ten inside a range, at most six; with few of them also their 2- and 5-fold. */
 export function powers(low: number, high: number): number[] {
   const first = Math.ceil(Math.log10(low) - 1e-9);
   const last = Math.floor(Math.log10(high) + 1e-9);
-  const every = Math.ceil((last - first + 1) / 6) || 1;
-  return Array.from({ length: Math.max(Math.floor((last - first) / every) + 1, 0) }, (_, at) => 10 ** (first + at * every));
+  if (last - first < 2) {
+    const all = [first - 1, first, first + 1].flatMap((power) => [1, 2, 5].map((times) => times * 10 ** power));
+    return all.filter((mark) => mark >= low && mark <= high);
+  }
+  const every = Math.ceil((last - first + 1) / 6);
+  return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, at) => 10 ** (first + at * every));
 }
 
 function padded(low: number | null, high: number | null): uPlot.Range.MinMax {

@@ -166,9 +166,12 @@ export function labelled(labels: Pick<Labels, "names" | "accused" | "selected">,
     ...spread(labels.names.length, Math.ceil(room / height)),
   ];
   const taken: number[] = [];
+  // Labels of the outermost rows stand a little inside, so that they are not cut off.
+  const place = (row: number): number =>
+    Math.min(Math.max((row + 0.5) * height, room / 2 - 1), labels.names.length * height - room / 2 + 1);
   for (const row of order) {
     if (row < 0 || row >= labels.names.length) continue;
-    if (taken.every((other) => Math.abs(other - row) * height >= room - 1)) taken.push(row);
+    if (taken.every((other) => Math.abs(place(other) - place(row)) >= room - 1)) taken.push(row);
   }
   return taken;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { labels } from "../src/chart";
+import { labels, paddedLog, powers } from "../src/chart";
 import { moved, Pointer, zoomed } from "../src/link";
 import { round } from "../src/steps";
 import { roundNumbers } from "../src/views/Trials";
@@ -11,6 +11,14 @@ describe("the step axis", () => {
 
 describe("value axes", () => {
   it("tell neighbouring labels apart", () => expect(labels([2.3, 2.325, 2.35], 0.025)).toEqual(["2.300", "2.325", "2.350"]));
+  it("of a logarithmic scale are powers of ten, few of them, and of a narrow one also 2 and 5 fold", () => {
+    expect(powers(1e-9, 1e3)).toEqual([1e-9, 1e-7, 1e-5, 1e-3, 0.1, 10].map((mark) => expect.closeTo(mark, 12)));
+    expect(powers(0.3, 6)).toEqual([0.5, 1, 2, 5]);
+  });
+  it("of a logarithmic scale always hold a power of ten", () => {
+    expect(paddedLog(2.2, 3.1)).toEqual([1, 10]);
+    expect(paddedLog(null, null)).toEqual([0.1, 10]);
+  });
   it("have round numbers", () => expect(roundNumbers(0.02, 1.02, 4)).toEqual([0.5, 1]));
 });
 

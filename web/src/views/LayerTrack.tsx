@@ -1,4 +1,5 @@
 // The chosen layer over time, before the others: a row of the map in, a chart out.
+import type { ComponentChild } from "preact";
 import { useMemo } from "preact/hooks";
 import type { Detail, HeatPanel, LinePanel } from "../data";
 import { type Grid, rowValues } from "../grid";
@@ -28,11 +29,16 @@ export function LayerTrack(props: Props) {
   const { quantity, panel, grid, names, row, layerIndex, details, shared, stream, ask } = props;
   const detail = details.find((one) => one.quantity === quantity && one.layer === layerIndex);
   const [lines, faint] = useMemo(() => fromMap(panel, grid, names, row), [panel, grid, names, row]);
-  const title = <>{panel.title} <code>{names[row]}</code></>;
+  const title = <>{panel.title} <code>{breakable(names[row] ?? "")}</code></>;
   const common = { name: "layer", shared, height: 130, title };
   if (!detail) return <LineTrack {...common} panel={lines} faint={faint} />;
   const question = { stream, name: quantity, layer: names[row] ?? "" };
   return <FineLine {...common} panel={detail.panel} question={question} ask={ask} />;
+}
+
+/** A name that may go on in the next line after each of its dots. */
+function breakable(name: string): ComponentChild[] {
+  return name.split(/(?<=\.)/).flatMap((part, at) => [at > 0 && <wbr key={at} />, part]);
 }
 
 function fromMap(panel: HeatPanel, grid: Grid, names: string[], row: number): [LinePanel, Set<number>] {
