@@ -120,7 +120,8 @@ export function powers(low: number, high: number): number[] {
   const last = Math.floor(Math.log10(high) + 1e-9);
   if (last - first < 2) {
     const all = [first - 1, first, first + 1].flatMap((power) => [1, 2, 5].map((times) => times * 10 ** power));
-    return all.filter((mark) => mark >= low && mark <= high);
+    const inside = all.filter((mark) => mark >= low && mark <= high);
+    if (inside.length <= 5) return inside;
   }
   const every = Math.ceil((last - first + 1) / 6);
   return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, at) => 10 ** (first + at * every));

@@ -1,5 +1,5 @@
 // The layer × step map: a packed panel in, a picture one can point at out.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { HeatPanel } from "../data";
 import { columnAt, type Grid } from "../grid";
 import { drawAccused, drawEmpty, drawLabels, drawMap, type Frame, rowAt, stepAt, xOf } from "../heat";
@@ -35,6 +35,7 @@ export function HeatTrack(props: Props) {
   const [cell, setCell] = useState<Cell | null>(null);
   const [drag, setDrag] = useState<Range | null>(null);
   const canvas = useDrawn(frame, props);
+  useSameStep(grid, setCell);
   useFollow(shared, setCell);
   const point = (next: Cell | null): void => {
     setCell(next);
@@ -96,6 +97,19 @@ function useDrawn(frame: Frame, props: Props): preact.RefObject<HTMLCanvasElemen
   return canvas;
 }
 
+/** Keeps pointing at the same step where columns are put to the map, or split or joined. */
+function useSameStep(grid: Grid, setCell: (change: (cell: Cell | null) => Cell | null) => void): void {
+  const before = useRef(grid);
+  useLayoutEffect(() => {
+    const { steps } = before.current;
+    if (before.current === grid) return;
+    before.current = grid;
+    setCell((cell) => cell && {
+      row: Math.min(cell.row, grid.rows - 1), column: columnAt(grid, steps[cell.column] ?? 0),
+    });
+  }, [grid, setCell]);
+}
+
 /** Shows the step that another chart points at. */
 function useFollow(shared: Shared, setCell: (cell: Cell | null) => void): void {
   useEffect(
@@ -140,8 +154,10 @@ function useMouse({ frame, grid, shared, point, setDrag, select }: Mouse) {
       setDrag(null);
       if (start === null) return;
       const moved = Math.abs(x - xOf(start, shared.range, frame)) >= CLICK;
-      if (moved && event.pointerType === "mouse") shared.zoom(sorted(start, step));
-      else { point(cell); select(cell.row); }
+      if (moved && event.pointerType === "mouse") {
+        point(null);
+        shared.zoom(sorted(start, step));
+      } else { point(cell); select(cell.row); }
     },
     onPointerLeave: () => { from.current = null; setDrag(null); point(null); },
     onDblClick: () => shared.zoom(shared.whole),

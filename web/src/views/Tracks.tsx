@@ -10,6 +10,7 @@ import type { Theme } from "../theme";
 import type { Turns } from "../turns";
 import { EventStrip } from "./EventStrip";
 import { FineLine } from "./FineLine";
+import { LineChooser } from "./LineChooser";
 import { MapTracks } from "./MapTracks";
 import { hasSharpness, HistogramTrack, SHARES, SharesTrack, SHARPNESS, SharpnessTrack } from "./MoreTracks";
 import { QuantityChooser } from "./QuantityChooser";
@@ -48,6 +49,7 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
   const [quantity, choose] = useChosen(stream, accusing, data.names);
   const [wanted, want] = useState<string | null>(null);
   const [clicked, click] = useState<number | null>(null);
+  const [added, add] = useState<string[]>([]);
   useEffect(() => focus.follow({
     layer: want,
     step: (step) => { zoom(around(step, whole)); pointer.move(step); },
@@ -59,7 +61,7 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
   const names = useMemo(() => (map?.y ?? []).map((at) => data.names[at] ?? ""), [map?.y, data.names]);
   const accused = useMemo(() => (accusing[0] ? rowsOf(accusing[0].layer, names) : []), [accusing, names]);
   const row = rowFor(wanted ?? accusing[0]?.layer ?? null, names, accused);
-  useWishes(opened, stream, quantity, map ? names[row] ?? null : null);
+  useWishes(opened, stream, { quantity, layer: map ? names[row] ?? null : null, added });
   const ask = useAsk(opened);
   const line = (name: string, panel: LinePanel, height: number, axis = false) => (
     <FineLine
@@ -87,6 +89,7 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
       <SharesTrack stream={stream} names={data.names} shared={shared} />
       {others.map(([name, panel], index) => line(name, panel, 96, !edge && index === others.length - 1))}
       {edge && <SharpnessTrack stream={stream} shared={shared} />}
+      <LineChooser options={unshown(stream, opened)} choose={(name) => add([...added, name])} />
     </div>
   );
 }
@@ -109,10 +112,24 @@ function mapsOf(stream: StreamData, opened: Opened): [name: string, title: strin
   return panelsOf<HeatPanel>(stream, "heatmap").map(([name, panel]) => [name, panel.title]);
 }
 
+/** Lines that were recorded and can be had, but are not shown unasked. */
+function unshown(stream: StreamData, opened: Opened): [name: string, title: string][] {
+  if (opened.source.kind === "report") return [];
+  return stream.offers
+    .filter((offer) => offer.kind === "line" && !(offer.name in stream.panels))
+    .map((offer) => [offer.name, offer.title]);
+}
+
+interface Looked {
+  quantity: string;
+  layer: string | null;
+  added: string[];
+}
+
 /** Tells what is looked at: all lines, the chosen map and its chosen layer. */
-function useWishes(opened: Opened, stream: StreamData, quantity: string, layer: string | null): void {
+function useWishes(opened: Opened, stream: StreamData, { quantity, layer, added }: Looked): void {
   const lines = Object.keys(stream.panels).filter((name) => stream.panels[name]?.kind === "line");
-  const wishes: Wish[] = lines.map((name) => ({ stream: stream.name, name }));
+  const wishes: Wish[] = [...new Set([...lines, ...added])].map((name) => ({ stream: stream.name, name }));
   if (stream.offers.some((offer) => offer.name === SHARES)) wishes.push({ stream: stream.name, name: SHARES });
   if (quantity) wishes.push({ stream: stream.name, name: quantity });
   if (quantity && layer !== null) wishes.push({ stream: stream.name, name: quantity, layer });

@@ -20,8 +20,8 @@ export function TroubleView({ heading, error, place }: { heading: string; error:
       <main class="trouble" role="alert">
         <h2>This cannot be shown</h2>
         <p>{textOf(error)}</p>
-        <p>
-          <a href="#/">All runs</a>{" "}
+        <p class="buttons">
+          <a class="plain" href="#/">All runs</a>
           <button type="button" class="plain" onClick={() => location.reload()}>Try again</button>
         </p>
       </main>
@@ -35,5 +35,6 @@ export function Notice({ error }: { error: unknown }) {
 }
 
 export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const text = error instanceof Error ? error.message : String(error);
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
