@@ -56,7 +56,7 @@ def test_no_state_is_told_by_colour_alone(visit, gallery):
     page = visit().open(gallery.address)
     shapes = set()
     for name in ("plain", "spike_of_bad_input", "dead_layer"):
-        said = row(page, name).locator("td.said")
+        said = row(page, name).locator("td.told")
         expect(said).to_contain_text(SPOKEN[name], timeout=30_000)
         shapes.add(said.locator("svg").inner_html())
     assert len(shapes) == 3, "healthy, warning and critical have shapes of their own"

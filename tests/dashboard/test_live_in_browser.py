@@ -184,7 +184,7 @@ def test_an_alarm_is_on_the_page_within_two_seconds(visit, ui, writer, tmp_path)
     assert median(late) <= WITHIN_SECONDS
     banner = view(page, "alarm")
     expect(banner).to_contain_text(
-        "New finding: planted fault in c.weight since step 92"
+        "New finding: Planted fault in c.weight since step 92"
     )
     expect(view(page, "verdict").locator("h2")).to_have_text(
         "Planted fault in c.weight since step 92"

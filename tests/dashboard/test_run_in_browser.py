@@ -232,7 +232,7 @@ def test_paper_is_light_and_shows_no_buttons(visit, gallery):
 def test_a_run_that_there_is_not_says_so_and_leads_back(visit, gallery):
     page = visit().open(gallery.of("nobody"))
     main = page.get_by_role("alert").filter(has_text="nobody")
-    expect(main).to_contain_text("there is no run 'nobody'")
+    expect(main).to_contain_text("There is no run 'nobody'")
     page.locator("main").get_by_role("link", name="All runs").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
 

@@ -53,7 +53,7 @@ describe("the filter", () => {
 
 describe("the verdict in one line", () => {
   it("says the trouble of a file that cannot be read", () => {
-    expect(verdictText(runLine({ trouble: "it is torn" }))).toBe("it is torn");
+    expect(verdictText(runLine({ trouble: "it is torn", status: "unreadable" }))).toBe("it is torn");
   });
   it("tells so far from final", () => {
     const judged = (state: "so_far" | "pending") => runLine({ judged: { state, steps: 1, text: "" } });

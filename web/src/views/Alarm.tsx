@@ -12,6 +12,8 @@ interface Props {
   dismiss: () => void;
 }
 
+const MOST = 3; // more would cover what they are about
+
 export function Alarm({ found, run, show, dismiss }: Props) {
   useEffect(() => {
     if (!found.length) return undefined;
@@ -24,7 +26,7 @@ export function Alarm({ found, run, show, dismiss }: Props) {
       {found.length > 0 && (
         <div class="alarms">
           <ul>
-            {found.map((diagnosis) => (
+            {found.slice(0, MOST).map((diagnosis) => (
               <li key={`${diagnosis.cause} ${diagnosis.layer}`} class={`case ${severityOf(diagnosis)}`}>
                 <SeverityIcon kind={severityOf(diagnosis)} />
                 <span>
@@ -34,6 +36,7 @@ export function Alarm({ found, run, show, dismiss }: Props) {
                 <button type="button" class="plain" onClick={() => show(diagnosis)}>Show where</button>
               </li>
             ))}
+            {found.length > MOST && <li class="hint">and {found.length - MOST} more, listed below</li>}
           </ul>
           <button type="button" class="quiet" onClick={dismiss} aria-label="Close these messages">
             <svg viewBox="0 0 24 24" class="glyph" aria-hidden="true"><path d="M6 6l12 12M18 6L6 18" /></svg>
