@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { RunEvent } from "../data";
 import { counted, folded, type Group, groupOf, kindWords, type Line, told } from "../events";
 import { step } from "../format";
-import { plain } from "../words";
+import { knob, plain, sentence } from "../words";
 
 interface Props {
   events: RunEvent[];
@@ -46,7 +46,7 @@ export function EventList({ events, show }: Props) {
         )}
         {tail.map((line, index) => <Row key={`tail ${index}`} line={line} show={show} />)}
       </ol>
-      {lines.length === 0 && <p class="empty">All kinds of events are hidden.</p>}
+      {lines.length === 0 && <p class="nothing">All kinds of events are hidden.</p>}
     </section>
   );
 }
@@ -98,11 +98,12 @@ function Row({ line, show }: { line: Line; show: Props["show"] }) {
 
 /** What it was, what it is, and why. */
 function Change({ event, line }: { event: RunEvent; line: Line }) {
-  const { before, after, why, layers } = event.body;
+  const { knob: what, before, after, why, layers } = event.body;
   if (before === undefined && after === undefined) return <>{told(line)}</>;
   const where = plain(layers);
   return (
     <>
+      {plain(what) && <span class="soft">{sentence(knob(plain(what)))}: </span>}
       <span class="before">{plain(before) || "unset"}</span> <span aria-label="became">→</span>{" "}
       <b>{plain(after) || "unset"}</b>
       {where && <span class="soft"> in {where}</span>}

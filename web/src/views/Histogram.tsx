@@ -28,7 +28,7 @@ const MOST = 24; // steps asked for: each is a request where a server answers
 export function Histogram({ ask, stream, offer, layer, step, theme }: Props) {
   const steps = useMemo(() => spread(offer.steps, step), [offer.steps, step]);
   const fields = useFields(ask, { kind: offer.kind, stream, layer }, steps);
-  const all = useMemo(() => fields.map(bars).filter((one): one is Bars => one !== null), [fields]);
+  const all = useMemo(() => (fields ?? []).map(bars).filter((one): one is Bars => one !== null), [fields]);
   const [chosen, choose] = useState(0);
   const own = all.map((one) => one.step).join(",");
   useEffect(() => {
@@ -63,7 +63,7 @@ export function Histogram({ ask, stream, offer, layer, step, theme }: Props) {
               choose(Math.min(Math.max(chosen + by, 0), all.length - 1));
             }}
           />
-        ) : <p class="empty">There is no histogram of this layer here.</p>}
+        ) : <p class="nothing">{fields ? "There is no histogram of this layer here." : "Reading the histograms …"}</p>}
       </div>
       {one && <Side one={one} count={all.length} />}
     </div>

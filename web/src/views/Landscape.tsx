@@ -37,7 +37,7 @@ export function Landscape({ ask, stream, offer, theme }: Props) {
         )}
       </div>
       {field && land ? <Pictures field={field} land={land} theme={theme} /> : (
-        <p class="empty">{state === "failed" ? trouble : state === "none" ? "There is no surface at this step." : "Loading the surface …"}</p>
+        <p class="nothing">{state === "failed" ? trouble : state === "none" ? "There is no surface at this step." : "Loading the surface …"}</p>
       )}
     </section>
   );

@@ -58,7 +58,7 @@ export function Spectra({ ask, stream, offer, edgeAt, theme }: Props) {
             <p class="note">{told(spectrum)}</p>
           </>
         ) : (
-          <p class="empty">{state === "failed" ? trouble : state === "loading" ? "Loading the spectrum …" : "There is no spectrum of it."}</p>
+          <p class="nothing">{state === "failed" ? trouble : state === "loading" ? "Loading the spectrum …" : "There is no spectrum of it."}</p>
         )}
       </div>
     </section>

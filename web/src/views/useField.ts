@@ -34,10 +34,11 @@ export function useField(ask: AskField, { kind, stream, step, layer }: Wanted): 
   return asked;
 }
 
-/** Several steps of one kind and layer, each once, in order. */
-export function useFields(ask: AskField, wanted: Omit<Wanted, "step">, steps: number[]): FieldData[] {
+/** Several steps of one kind and layer, each once, in order; null while none of them is there. */
+export function useFields(ask: AskField, wanted: Omit<Wanted, "step">, steps: number[]): FieldData[] | null {
   const { kind, stream, layer } = wanted;
-  const [found, set] = useState<FieldData[]>([]);
+  const of = `${kind} ${stream} ${layer ?? ""}`;
+  const [found, set] = useState<{ of: string; fields: FieldData[] } | null>(null);
   const list = steps.join(",");
   useEffect(() => {
     let current = true;
@@ -45,11 +46,11 @@ export function useFields(ask: AskField, wanted: Omit<Wanted, "step">, steps: nu
     Promise.all(all.map((step) => ask(kind, stream, step, layer).catch(() => null))).then((answers) => {
       if (!current) return;
       const known = new Map(answers.flatMap((field) => (field ? [[field.step, field] as const] : [])));
-      set([...known.values()].sort((a, b) => a.step - b.step));
+      set({ of, fields: [...known.values()].sort((a, b) => a.step - b.step) });
     }, () => undefined);
     return () => { current = false; };
   }, [ask, kind, stream, layer, list]);
-  return found;
+  return found?.of === of ? found.fields : null;
 }
 
 /** Asks the source of a run for its fields. */
