@@ -17,8 +17,11 @@ export interface Band {
   fill: string;
 }
 
-/** Fills the span of each line; `fills` are their colours, "" for none. */
-export function drawBands(plot: uPlot, fills: string[]): void {
+/**
+ * Fills the span of each line; `fills` are their colours, "" for none. With `across`
+ * bins without a number are passed over, else they are gaps.
+ */
+export function drawBands(plot: uPlot, fills: string[], across = false): void {
   const x = plot.data[0];
   const { min = 0, max = 1 } = plot.scales["x"] ?? {};
   const first = Math.max(countBefore(x as number[], min) - 1, 0);
@@ -32,8 +35,10 @@ export function drawBands(plot: uPlot, fills: string[]): void {
     const [low, high] = [plot.data[2 * line + 1], plot.data[2 * line + 2]];
     if (!fill || !low || !high) return;
     const band = { plot, first, last, low, high, fill };
-    if (last - first > width / 2) pixelByPixel(band);
-    else shape(band);
+    const parts = stretches(band, across);
+    const count = parts.reduce((sum, part) => sum + part.length, 0);
+    if (count > width / 2) pixelByPixel(band);
+    else parts.forEach((part) => shape(band, part));
   });
   plot.ctx.restore();
 }
@@ -63,21 +68,27 @@ function pixelByPixel({ plot, first, last, low, high, fill }: Band): void {
   flush();
 }
 
-/** One shape for each stretch without a gap: along the highs, back along the lows. */
-function shape({ plot, first, last, low, high, fill }: Band): void {
+/** Bins with numbers, parted at the gaps. */
+function stretches({ first, last, low, high }: Band, across: boolean): number[][] {
+  const parts: number[][] = [[]];
+  for (let at = first; at < last; at++) {
+    const part = parts[parts.length - 1] as number[];
+    if (known(low[at]) && known(high[at])) part.push(at);
+    else if (!across && part.length) parts.push([]);
+  }
+  return parts;
+}
+
+/** Along the highs, back along the lows. */
+function shape({ plot, low, high, fill }: Band, bins: number[]): void {
   const { ctx } = plot;
-  ctx.fillStyle = fill;
   const corner = (at: number, values: Values): void =>
     ctx.lineTo(plot.valToPos(plot.data[0][at] ?? 0, "x", true), plot.valToPos(values[at] ?? 0, "y", true));
-  for (let at = first; at < last; at++) {
-    const start = at;
-    while (at < last && known(low[at]) && known(high[at])) at++;
-    if (at === start) continue;
-    ctx.beginPath();
-    for (let one = start; one < at; one++) corner(one, high);
-    for (let one = at - 1; one >= start; one--) corner(one, low);
-    ctx.fill();
-  }
+  ctx.fillStyle = fill;
+  ctx.beginPath();
+  bins.forEach((at) => corner(at, high));
+  [...bins].reverse().forEach((at) => corner(at, low));
+  ctx.fill();
 }
 
 function known(value: number | null | undefined): boolean {

@@ -49,9 +49,10 @@ export function lastOf(line: Line): number | null {
   return line.high.filter((value) => value !== null).at(-1) ?? null;
 }
 
-export function positive(lines: Line[]): boolean {
+/** The share of values that a logarithmic scale can show. */
+export function positive(lines: Line[]): number {
   const numbers = lines.flatMap((line) => line.low).filter((value) => value !== null);
-  return numbers.length > 0 && numbers.every((value) => value > 0);
+  return numbers.filter((value) => value > 0).length / Math.max(numbers.length, 1);
 }
 
 /** Whether a few high values would flatten the rest: as for single lines, 50 times the median. */

@@ -26,8 +26,8 @@ describe("lines of several runs", () => {
   it("tell their last number, not their last bin", () => {
     expect([lastOf(line([0, 1], [1, null])), lastOf(line([0], [null]))]).toEqual([1, null]);
   });
-  it("are logarithmic only where all is positive, and of themselves where a spike flattens the rest", () => {
-    expect([positive([line([0, 1], [1, 0])]), positive([line([0, 1], [1, 2])])]).toEqual([false, true]);
+  it("know how much of them is positive, and where a spike flattens the rest", () => {
+    expect([positive([line([0, 1], [1, 0])]), positive([line([0, 1], [1, 2])]), positive([])]).toEqual([0.5, 1, 0]);
     expect([wide([line([0, 1, 2], [1, 2, 3])]), wide([line([0, 1, 2], [1, 1, 900])])]).toEqual([false, true]);
   });
   it("differ in colour or dashes", () => {

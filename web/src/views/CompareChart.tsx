@@ -95,7 +95,7 @@ function chartOptions(panel: LinePanel, width: number, now: preact.RefObject<Pro
     cursor: { ...base.cursor, points: { show: false }, focus: { prox: NEAR } },
     focus: { alpha: 1 },
     hooks: {
-      ...base.hooks, drawAxes: [(plot: uPlot) => drawBands(plot, fills(now.current?.lit ?? null))],
+      ...base.hooks, drawAxes: [(plot: uPlot) => drawBands(plot, fills(now.current?.lit ?? null), true)],
       setSeries: [focused as NonNullable<uPlot.Hooks.Arrays["setSeries"]>[number]] },
   };
 }

@@ -13,6 +13,7 @@ import { Notice, TroubleView } from "./Trouble";
 import { useRuns } from "./useRuns";
 
 const POINTS = 500;
+const MOSTLY = 0.9; // so many values must be positive for a logarithmic scale unasked
 const REFRESH_MS = 2_000;
 
 interface Props {
@@ -93,8 +94,8 @@ function Compared({ compared, runs, lines, place }: ComparedProps) {
   const whole = useMemo(() => extentOf(compared.lines), [compared]);
   const [part, zoom] = useState<Range | null>(null);
   const shown = lit ?? pinned;
-  const mayLog = useMemo(() => positive(compared.lines), [compared]);
-  const log = mayLog && (asked ?? wide(compared.lines));
+  const share = useMemo(() => positive(compared.lines), [compared]);
+  const log = share > 0 && (asked ?? (share > MOSTLY && wide(compared.lines)));
   const choose = (quantity: string): void => { location.hash = hashOf({ view: "compare", runs, quantity }); };
   return (
     <section data-view="comparison" aria-label={`${compared.title} of ${runs.length} runs`}>
@@ -107,10 +108,10 @@ function Compared({ compared, runs, lines, place }: ComparedProps) {
         </label>
         <label class="chooser">
           <input
-            type="checkbox" checked={log} disabled={!mayLog}
+            type="checkbox" checked={log} disabled={share === 0}
             onChange={(event) => ask(event.currentTarget.checked)}
           />{" "}
-          logarithmic{mayLog ? "" : " (not all values are positive)"}
+          logarithmic{log && share < 1 ? " (values of 0 and below are left out)" : ""}
         </label>
         {shown !== null && <p class="count">{compared.lines[shown]?.label}</p>}
         {part

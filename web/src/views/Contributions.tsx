@@ -1,5 +1,5 @@
 // Which layers' updates change the loss: a map of gradient · update in, shares out.
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { canvasOf } from "../canvas";
 import { css } from "../colours";
 import type { HeatPanel } from "../data";
@@ -11,6 +11,7 @@ import { type Band, bandAt, bands } from "../shares";
 import { drawStack, shadeOf } from "../stack";
 import { palette } from "../theme";
 import type { Shared } from "./Tracks";
+import { useTurn } from "./useTurn";
 import { AXIS, useWidth } from "./useWidth";
 
 interface Props {
@@ -69,7 +70,7 @@ interface Drawn {
 
 function useDrawn({ found, grid, frame, chosen, shared }: Drawn): preact.RefObject<HTMLCanvasElement> {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useLayoutEffect(() => {
+  useTurn(shared.turns, () => {
     const context = canvasOf(canvas.current, frame.left + frame.width, HEIGHT);
     if (!context || frame.width < 10) return;
     drawStack(context, { bands: found, edges: grid.edges, range: shared.range, frame, colours: palette(), chosen });
