@@ -16,6 +16,7 @@ import surefoot
 from source_code import ROOT, Source
 
 ORDER = (
+    "wording",
     "types",
     # the reading half: numpy and the standard library
     "record",
@@ -48,6 +49,7 @@ ORDER = (
 list and says why each line stands where it does."""
 
 TORCH_FREE = (
+    "wording",
     "types",
     "record",
     "signatures",

@@ -22,15 +22,20 @@ import numpy as np
 import torch
 
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.stored import steps_of
 from surefoot.lookout import Lookout
 from surefoot.preflight.check import check as check_before
 from surefoot.preflight.report import Report
 from surefoot.probes.recorder import Options, Recorder
 from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched
+from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
 from surefoot.record.writer import RecordWriter
+from surefoot.report.live import Live
+from surefoot.report.notebook import Diagnoses, run_html
 from surefoot.sinks.delivery import Delivery, close_all
+from surefoot.terminal.follow import caught_up
 from surefoot.types import Diagnosis, Event, Field, Series, Sink
 
 Loss = torch.Tensor | float | Mapping[str, torch.Tensor | float]
@@ -194,12 +199,28 @@ class Run:
         return max((r.step for r in self._recorders.values()), default=0)
 
     def diagnose(self) -> list[Diagnosis]:
-        """What is wrong so far, most confident first; empty when nothing is."""
+        """What is wrong so far, most confident first; empty when nothing is.
+
+        In a notebook the list shows as text, with evidence and what to do.
+        """
         if self._writer is None:
-            return []
+            return Diagnoses(name="a run that was not recorded")
         self.flush()
-        with RecordReader(self._writer.path) as reader:
-            return examine(reader)
+        path = self._writer.path
+        with RecordReader(path) as reader:
+            return Diagnoses(
+                examine(reader), name=name_of(path), steps=steps_of(reader)
+            )
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the run so far: losses, and what is wrong."""
+        if self._writer is None:
+            return run_html(Live("a run that is not recorded"), [])
+        self.flush()
+        path = self._writer.path
+        with RecordReader(path) as reader:
+            live = caught_up(Live(name_of(path)), reader)
+            return run_html(live, examine(reader))
 
     def preflight(self, batch: Any, loss_fn: LossFunction) -> Report:
         """Check what is watched on one batch, before training; see `surefoot.check`.

@@ -1,7 +1,7 @@
 """Every value that crosses a folder, on one page.
 
-In: nothing. Out: frozen values; torch objects appear in annotations only, so the
-reading half of the package runs on a machine without torch.
+In: nothing but words. Out: frozen values; torch objects appear in annotations only,
+so the reading half of the package runs on a machine without torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from surefoot.wording import Severity, diagnosis_html
 
 if TYPE_CHECKING:
     import torch
@@ -196,8 +198,6 @@ class Facts:
 
 # --- diagnosis -----------------------------------------------------------------
 
-Severity = Literal["info", "warning", "critical"]
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -306,6 +306,10 @@ class Diagnosis:
     """How the cause is told from those that look like it."""
     page: str = ""
     """Page and section of the documentation, such as "causes.md#bad-batch"."""
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        return diagnosis_html(self)
 
 
 @dataclass(frozen=True, slots=True)
