@@ -141,8 +141,9 @@ def diagnosis_html(diagnosis: Any) -> str:
     severity = worst_of(diagnosis)
     doubt = "" if diagnosis.confirmed else ", unconfirmed: one signal alone"
     evidence = [one for finding in diagnosis.findings for one in finding.evidence]
+    head = f"{SIGNS[severity]} {headline_told(diagnosis)}"
     parts = [
-        f"<p><strong>{SIGNS[severity]} {escaped(headline_told(diagnosis))}</strong></p>",
+        f"<p><strong>{escaped(head)}</strong></p>",
         f"<p>{escaped(diagnosis.about)}</p>",
         f'<p class="soft">{severity}, confidence {diagnosis.confidence:.0%}{doubt}</p>',
         titled_list("Seen", "ul", [_evidence(one) for one in evidence]),
