@@ -12,6 +12,12 @@ export interface Connection {
 /** Milliseconds until the next try; the last one is repeated. */
 export const PAUSES = [250, 500, 1000, 2000];
 
+/**
+ * A page that nobody sees keeps its line for so long (ms): a browser has six to a
+ * server, and with more pages open than that those that are seen would wait.
+ */
+export const UNSEEN = 60_000;
+
 interface Hearer<News> {
   news: (news: News) => void;
   connection: (connection: Connection) => void;
@@ -29,6 +35,7 @@ export function listen<News>(
   let failures = 0;
   let source: EventSource | null = null;
   let timer = 0;
+  let resting = 0;
   let stopped = false;
   const open = (): void => {
     source = make(address);
@@ -47,11 +54,23 @@ export function listen<News>(
       hearer.news(JSON.parse(message.data) as News);
     });
   };
+  const rest = (): void => {
+    window.clearTimeout(timer);
+    source?.close();
+    source = null;
+  };
+  const seen = (): void => {
+    window.clearTimeout(resting);
+    if (document.hidden) resting = window.setTimeout(rest, UNSEEN);
+    else if (source === null) open();
+  };
+  document.addEventListener("visibilitychange", seen);
   hearer.connection({ state: "connecting", since: Date.now() });
   open();
   return () => {
     stopped = true;
-    window.clearTimeout(timer);
-    source?.close();
+    document.removeEventListener("visibilitychange", seen);
+    window.clearTimeout(resting);
+    rest();
   };
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Connection, listen, PAUSES } from "../src/news";
+import { type Connection, listen, PAUSES, UNSEEN } from "../src/news";
 
 /** Stands in for the browser's own, which needs a server. */
 class Line {
@@ -18,12 +18,13 @@ const make = (): EventSource => {
   lines.push(new Line());
   return lines[lines.length - 1] as unknown as EventSource;
 };
-const start = (): (() => void) => listen("/api/news", "runs", {
+let end: () => void;
+const start = (): (() => void) => end = listen("/api/news", "runs", {
   news: (news) => told.push(news), connection: (line) => states.push(line.state),
 }, make);
 
 beforeEach(() => { vi.useFakeTimers(); lines = []; told = []; states = []; });
-afterEach(() => { vi.useRealTimers(); });
+afterEach(() => { end(); vi.useRealTimers(); });
 
 describe("news", () => {
   it("are told as they come", () => {
@@ -57,5 +58,26 @@ describe("news", () => {
     stop();
     vi.advanceTimersByTime(60_000);
     expect(lines).toHaveLength(1);
+  });
+  it("rest in a page that nobody sees, and come again when it is seen", () => {
+    const stop = start();
+    const show = (hidden: boolean): void => {
+      vi.spyOn(document, "hidden", "get").mockReturnValue(hidden);
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+    lines[0]?.onopen();
+    show(true);
+    show(false);
+    vi.advanceTimersByTime(UNSEEN);
+    expect([lines.length, lines[0]?.closed]).toEqual([1, false]);
+    show(true);
+    vi.advanceTimersByTime(UNSEEN);
+    expect([lines.length, lines[0]?.closed]).toEqual([1, true]);
+    show(false);
+    expect(lines).toHaveLength(2);
+    stop();
+    show(false);
+    expect(lines).toHaveLength(2);
+    vi.restoreAllMocks();
   });
 });
