@@ -75,7 +75,7 @@ export function verdictText(line: RunLine): string {
   if (isLost(line)) return line.trouble ?? "unreadable";
   const { verdict, judged } = line;
   if (verdict) return `${sentence(verdict.cause)} in ${place(verdict.layer)}`;
-  if (judged.state === "pending") return "being examined";
+  if (judged.state === "pending") return line.status === "running" ? "not looked at yet" : "being examined";
   if (judged.state === "failed") return judged.text || "could not be examined";
   return judged.state === "so_far" ? "nothing wrong so far" : "nothing wrong found";
 }

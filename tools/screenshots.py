@@ -1,0 +1,148 @@
+"""The dashboard in pictures: nothing comes in, PNGs in docs/images/ go out.
+
+    python tools/screenshots.py     # or: make screenshots
+
+Trains the examples under watch, serves their records, and looks at the main views in
+a headless Chromium: light, dark, on a phone and on paper.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT / "tests") not in sys.path:  # run as a file, it finds what tests share
+    sys.path[:0] = [str(ROOT / "tests")]
+
+from browsing import chromium_started, view, visits  # noqa: E402
+from dashboards import Dashboard  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+COLOURS = 256
+"""Of a picture: one sees no difference, and it has a third of the bytes."""
+
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}
+
+LOWER_RATE = '[{"knob": "lr", "op": "scale", "amount": 0.5}]'
+RUNS: tuple[tuple[str, ...], ...] = (
+    ("examples/nan_in_module.py",),
+    ("--changes", LOWER_RATE, "examples/loss_spike.py"),
+    ("examples/loss_spike.py",),
+    ("examples/deep_plain_net.py", "--depth", "2"),
+    ("examples/deep_plain_net.py",),
+)
+"""What is trained, the one that is looked at most last."""
+
+LONG = ("examples/deep_plain_net.py", "--depth", "2", "--steps", "1000000")
+
+
+SILENT: Mapping[str, Any] = {"cwd": ROOT, "stderr": subprocess.DEVNULL}
+
+
+def main() -> None:
+    """Take all pictures."""
+    IMAGES.mkdir(exist_ok=True)
+    with TemporaryDirectory() as name:
+        folder = Path(name) / "runs"
+        for arguments in RUNS:
+            # The scripts that end with an error are meant to.
+            subprocess.run(_command(folder, arguments), check=False, **SILENT)
+        with subprocess.Popen(_command(folder, LONG), **SILENT) as training:
+            try:
+                _take_all(folder)
+            finally:
+                training.kill()
+
+
+def _command(folder: Path, arguments: tuple[str, ...]) -> list[str]:
+    own = [sys.executable, "-m", "surefoot", "run"]
+    return [*own, "--folder", str(folder), *arguments]
+
+
+def _take_all(folder: Path) -> None:
+    ended = sorted(folder.glob("*.surefoot"), key=lambda one: one.stat().st_mtime)
+    with (
+        Dashboard(folder) as server,
+        chromium_started() as browser,
+        visits(browser) as visit,
+    ):
+
+        def shot(
+            name: str,
+            address: str,
+            ready: Callable[[Page], None],
+            *,
+            paper: bool = False,
+            **options: Any,
+        ) -> None:
+            page = visit(**options).open(address)
+            ready(page)
+            if paper:
+                page.emulate_media(media="print")
+            page.mouse.move(1, 1)
+            page.wait_for_timeout(800)  # fonts, and what draws itself in turn
+            _save(page.screenshot(full_page=options.get("full", False)), name)
+
+        sick = server.of(ended[-1].stem if ended else "")
+        running = _running(server, visit)
+        shot("dashboard-list", server.address, _listed, **DESK)
+        shot("dashboard-run", sick, _judged, width=1280, height=1500)
+        dark = {"width": 1280, "height": 1500, "color_scheme": "dark"}
+        shot("dashboard-run-dark", sick, _judged, **dark)
+        shot("dashboard-run-phone", sick, _judged, **PHONE)
+        shot("dashboard-live", server.of(running), _drawn, width=1280, height=1000)
+        names = [one.stem for one in ended]
+        shot("dashboard-compare", server.comparison(*names), _compared, **DESK)
+        shot("report-on-paper", sick, _judged, paper=True, width=794, height=1123)
+
+
+def _running(server: Dashboard, visit: Any) -> str:
+    """The name of the run that goes on, once it has got somewhere."""
+    page = visit().open(server.address)
+    row = view(page, "runs").locator("tbody tr").filter(has_text="still running")
+    expect(row).to_be_visible(timeout=60_000)
+    page.wait_for_function(
+        "() => Number(document.querySelector('tr:has(.alive) [data-label=Steps]')"
+        "?.textContent.replace(/,/g, '')) > 3000",
+        timeout=120_000,
+    )
+    return row.get_by_role("link").inner_text()
+
+
+def _listed(page: Page) -> None:
+    expect(view(page, "runs")).to_be_visible()
+    for waiting in ("being examined", "not looked at yet"):
+        expect(view(page, "runs")).not_to_contain_text(waiting, timeout=60_000)
+
+
+def _judged(page: Page) -> None:
+    _drawn(page)
+    expect(view(page, "verdict").locator("h2").first).to_contain_text("since step")
+
+
+def _drawn(page: Page) -> None:
+    expect(view(page, "heatmap").locator("canvas").first).to_be_visible()
+
+
+def _compared(page: Page) -> None:
+    expect(view(page, "comparison").locator("canvas").first).to_be_visible()
+
+
+def _save(png: bytes, name: str) -> None:
+    picture = Image.open(BytesIO(png)).convert("RGB")
+    drawn = picture.quantize(COLOURS, dither=Image.Dither.NONE)
+    drawn.save(IMAGES / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
