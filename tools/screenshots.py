@@ -27,9 +27,6 @@ from browsing import chromium_started, view, visits  # noqa: E402
 from dashboards import Dashboard  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-COLOURS = 256
-"""Of a picture: one sees no difference, and it has a third of the bytes."""
-
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}
 
@@ -96,8 +93,8 @@ def _take_all(folder: Path) -> None:
         sick = server.of(ended[-1].stem if ended else "")
         running = _running(server, visit)
         shot("dashboard-list", server.address, _listed, **DESK)
-        shot("dashboard-run", sick, _judged, width=1280, height=1500)
-        dark = {"width": 1280, "height": 1500, "color_scheme": "dark"}
+        shot("dashboard-run", sick, _judged, width=1280, height=1560)
+        dark = {"width": 1280, "height": 1560, "color_scheme": "dark"}
         shot("dashboard-run-dark", sick, _judged, **dark)
         shot("dashboard-run-phone", sick, _judged, **PHONE)
         shot("dashboard-live", server.of(running), _drawn, width=1280, height=1000)
@@ -139,9 +136,8 @@ def _compared(page: Page) -> None:
 
 
 def _save(png: bytes, name: str) -> None:
-    picture = Image.open(BytesIO(png)).convert("RGB")
-    drawn = picture.quantize(COLOURS, dither=Image.Dither.NONE)
-    drawn.save(IMAGES / f"{name}.png", optimize=True)
+    # Not with fewer colours: those of the map are what one reads.
+    Image.open(BytesIO(png)).convert("RGB").save(IMAGES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,7 @@ def test_a_real_training_is_seen_from_its_first_step_to_its_end(visit, ui, tmp_p
         mast = page.locator("header.masthead")
         expect(mast).to_contain_text("finished", timeout=30_000)
         last_step(page, 199)
+    expect(view(page, "histogram").locator("canvas")).to_be_visible()
     assert training.returncode == 0
 
 

@@ -62,7 +62,7 @@ def histograms(layers: list[str]) -> list[Field]:
             log2 = rng.normal(-6 - 3 * at, 1.5, 900)
             inner, _ = np.histogram(log2, [*edges, 0.0])
             rows.append([100, *inner, 0])
-        axes = {"layer": layers, "bin": [0.0, *(2.0**edges).tolist(), 1.0]}
+        axes = {"layer": layers, "bin": ["zero", *edges.tolist(), 0.0]}
         values = np.array(rows, np.float32)
         made.append(Field(step, "grad_histogram", axes, values))
     return made

@@ -13,15 +13,15 @@ export interface Bars {
 }
 
 /**
- * Null where the field holds no elements. The bins' ticks are their left edges, sizes of
- * a gradient; the outer ones hold exact zeros and what lies beyond the last.
+ * Null where the field holds no elements. The bins' ticks are their left edges in log2;
+ * the outer ones hold exact zeros and what lies beyond the last.
  */
 export function bars(field: FieldData): Bars | null {
   const ticks = field.axes.at(-1)?.ticks ?? [];
   const counts = field.values.map((value) => value ?? 0);
   const total = counts.reduce((sum, count) => sum + count, 0);
   if (ticks.length < 4 || counts.length !== ticks.length || total <= 0) return null;
-  const inner = ticks.slice(1, -1).map((tick) => Math.log2(Number(tick)));
+  const inner = ticks.slice(1, -1).map(Number);
   if (!inner.every(Number.isFinite)) return null;
   const width = (inner[1] ?? 1) - (inner[0] ?? 0);
   return {

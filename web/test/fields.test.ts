@@ -27,7 +27,7 @@ describe("fields", () => {
 
 describe("a histogram", () => {
   const made = (values: (number | null)[]) =>
-    bars(field({ axes: [{ name: "bin", ticks: [0, 0.125, 0.25, 0.5, 1] }], values }));
+    bars(field({ axes: [{ name: "bin", ticks: ["zero", -3, -2, -1, 0] }], values }));
   it("keeps zeros and overflow apart from its bars", () => {
     const one = made([5, 1, 2, 0, 2]);
     expect([one?.zero, one?.overflow, one?.shares, one?.edges]).toEqual([0.5, 0.2, [0.1, 0.2, 0], [-3, -2, -1, 0]]);
