@@ -31,6 +31,8 @@ class Server:
         if not self.address.startswith("http"):
             raise RuntimeError(f"the dashboard of {folder} did not start; see above")
         self.host = urlsplit(self.address).netloc
+        # Kept open, as a browser keeps it.
+        self._line = http.client.HTTPConnection(self.host, timeout=60)
 
     def get(self, target: str) -> Any:
         """The JSON that is answered.
@@ -38,16 +40,19 @@ class Server:
         Raises:
             RuntimeError: the answer is an error.
         """
-        line = http.client.HTTPConnection(self.host, timeout=60)
         try:
-            line.request("GET", target)
-            reply = line.getresponse()
-            body = reply.read()
-        finally:
-            line.close()
+            reply, body = self._asked(target)
+        except (http.client.HTTPException, ConnectionError):  # closed, being idle
+            self._line.close()
+            reply, body = self._asked(target)
         if reply.status != 200:
             raise RuntimeError(f"{target} was answered {reply.status}: {body[:300]!r}")
         return json.loads(body) if body[:1] in b"{[n" else body
+
+    def _asked(self, target: str) -> tuple[http.client.HTTPResponse, bytes]:
+        self._line.request("GET", target)
+        reply = self._line.getresponse()
+        return reply, reply.read()
 
     def examined(self, run: str) -> float:
         """Seconds until the verdict on a run is there; infinite if it does not come."""
@@ -78,6 +83,7 @@ class Server:
 
     def close(self) -> None:
         """Kill it."""
+        self._line.close()
         self._process.kill()
         self._process.communicate()
 
