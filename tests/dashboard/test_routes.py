@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from served import write_run
 from surefoot.dashboard import library
+from surefoot.dashboard.answers import shown_folder
 from surefoot.record.trials import add_trial
 from surefoot.report.contents import FORMAT
 from surefoot.types import Change, Prescription, Verdict
@@ -40,7 +41,7 @@ def test_the_page_is_the_bundle_and_knows_its_server(answering, two_runs):
     assert json.loads(data) == {
         "format": FORMAT,
         "server": True,
-        "folder": str(two_runs),
+        "folder": shown_folder(two_runs),
     }
     stated = text.partition('Policy" content="')[2].partition('"')[0]
     assert reply.headers["content-security-policy"].startswith(stated)
@@ -49,7 +50,7 @@ def test_the_page_is_the_bundle_and_knows_its_server(answering, two_runs):
 
 def test_runs_are_listed_with_status_spark_and_verdict(answering, two_runs):
     told = answering.get("/api/runs").json
-    assert told["folder"] == str(two_runs)
+    assert told["folder"] == shown_folder(two_runs)
     lines = {one["name"]: one for one in told["runs"]}
     assert set(lines) == {"healthy", "broken"}
     healthy, broken = lines["healthy"], lines["broken"]
@@ -293,7 +294,10 @@ def test_a_record_that_is_made_anew_is_read_anew(asked, folder):
 def test_a_folder_may_come_later(asked, tmp_path, folder):
     later = tmp_path / "later"
     dashboard = asked(later)
-    assert dashboard.get("/api/runs").json == {"folder": str(later), "runs": []}
+    assert dashboard.get("/api/runs").json == {
+        "folder": shown_folder(later),
+        "runs": [],
+    }
     assert dashboard.get("/").status == 200
     shutil.copytree(folder, later)
     assert len(dashboard.get("/api/runs").json["runs"]) == 2

@@ -5,6 +5,7 @@ Everything here blocks, on files only, and runs on the server's own threads.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -59,7 +60,7 @@ class Answers:
     @property
     def home(self) -> dict[str, Json]:
         """What the page is told of its server: ServerData."""
-        folder = jsonable(str(self._library.folder))
+        folder = shortened(shown_folder(self._library.folder))
         return {"format": FORMAT, "server": True, "folder": folder}
 
     def lines(self) -> list[dict[str, Json]]:
@@ -216,6 +217,19 @@ class Answers:
             "lines": lines,
             "troubles": troubles,
         }
+
+
+def shown_folder(folder: Path) -> str:
+    """A folder as one would type it here: a page that is shown around tells no more.
+
+    >>> shown_folder(Path.cwd() / "surefoot-runs")
+    'surefoot-runs'
+    """
+    with contextlib.suppress(OSError, RuntimeError):
+        for place, start in ((Path.cwd(), ""), (Path.home(), "~/")):
+            if folder != place and folder.is_relative_to(place):
+                return f"{start}{folder.relative_to(place)}"
+    return str(folder)
 
 
 def run_line(name: str, seen: Glance, known: Judgement) -> dict[str, Json]:
