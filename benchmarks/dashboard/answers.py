@@ -56,8 +56,12 @@ def questions(run: str, steps: int, layers: int) -> dict[str, Iterator[str]]:
         "map, whole run": same(f"{own}/panel?{norms}"),
         "map, a tenth of it": parts(norms, steps // 10),
         "map, 800 steps": parts(norms, 800),
-        "one layer, whole run": same(f"{own}/panel?name=grad_norm&layer={layer}"),
-        "one layer, a tenth of it": parts(f"name=grad_norm&layer={layer}", steps // 10),
+        "one layer, whole run": same(
+            f"{own}/panel?name=grad_norm&points=1000&layer={layer}"
+        ),
+        "one layer, a tenth of it": parts(
+            f"name=grad_norm&points=1000&layer={layer}", steps // 10
+        ),
         "comparison with itself": same(f"/api/compare?run={quote(run)}&points=500"),
     }
 

@@ -6,6 +6,8 @@ import type { HeatPanel, LinePanel, Mark, PanelData } from "./data";
 import { codesOf, MISSING, rank, TOP } from "./grid";
 
 export const LINE_POINTS = 2_000;
+/** Of one layer's line: its readings lie among those of all other layers. */
+export const LAYER_POINTS = 1_000;
 export const MAP_COLUMNS = 800;
 
 /** A panel may hold twice as many bins as are asked for before two become one. */

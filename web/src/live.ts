@@ -4,7 +4,7 @@
 // held, all of it in one state, shown at the next frame of the screen. Only what is
 // looked at is followed. Whatever was missed comes with the next news, because each
 // question begins where what is held ends.
-import { LINE_POINTS, MAP_COLUMNS, tailStart } from "./bins";
+import { LAYER_POINTS, LINE_POINTS, MAP_COLUMNS, tailStart } from "./bins";
 import type { Diagnosis, PageData, PanelAnswer, RunNews } from "./data";
 import type { Connection } from "./news";
 import { heldPanel, keyOf, newlyFound, type Wish, withPage, withPanel, withVerdict } from "./patch";
@@ -173,8 +173,8 @@ export class LiveRun {
     const held = heldPanel(data, wish);
     const stream = data.streams.find((one) => one.name === wish.stream);
     const offer = stream?.offers.find((one) => one.name === wish.name);
-    const line = wish.layer !== undefined || (held?.kind ?? offer?.kind) === "line";
-    const points = line ? LINE_POINTS : MAP_COLUMNS;
+    const kind = held?.kind ?? offer?.kind;
+    const points = wish.layer !== undefined ? LAYER_POINTS : kind === "line" ? LINE_POINTS : MAP_COLUMNS;
     if (!held?.x.length) return [{ ...wish, points }, false];
     const start = tailStart(held);
     if ((steps - start) / held.width > 2 * points) return [{ ...wish, points }, false];
