@@ -26,6 +26,7 @@ class Dashboard:
             [*command, "--no-browser", "--port", str(self._port)],
             stdout=subprocess.PIPE,
             text=True,
+            cwd=self._folder.parent,
         )
         assert self._process.stdout is not None
         self.address = self._process.stdout.readline().strip()

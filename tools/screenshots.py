@@ -1,9 +1,9 @@
-"""The dashboard in pictures: nothing comes in, PNGs in docs/images/ go out.
+"""Dashboard and report in pictures: nothing comes in, PNGs in docs/images/ go out.
 
     python tools/screenshots.py     # or: make screenshots
 
-Trains the examples under watch, serves their records, and looks at the main views in
-a headless Chromium: light, dark, on a phone and on paper.
+Trains the examples under watch, tries a remedy, serves the records, and looks at the
+main views in a headless Chromium: light, dark, on a phone and on paper.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if str(ROOT / "tests") not in sys.path:  # run as a file, it finds what tests sh
 
 from browsing import chromium_started, view, visits  # noqa: E402
 from dashboards import Dashboard  # noqa: E402
+from surefoot.record.folder import DEFAULT_FOLDER  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 DESK = {"width": 1280, "height": 900}
@@ -43,30 +44,40 @@ RUNS: tuple[tuple[str, ...], ...] = (
 LONG = ("examples/deep_plain_net.py", "--depth", "2", "--steps", "1000000")
 
 
-SILENT: Mapping[str, Any] = {"cwd": ROOT, "stderr": subprocess.DEVNULL}
+SEEDS = ("--metric", "held-out accuracy", "--seeds", "4")
+
+SILENT: Mapping[str, Any] = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 
 
 def main() -> None:
     """Take all pictures."""
     IMAGES.mkdir(exist_ok=True)
     with TemporaryDirectory() as name:
-        folder = Path(name) / "runs"
+        place = Path(name)
         for arguments in RUNS:
             # The scripts that end with an error are meant to.
-            subprocess.run(_command(folder, arguments), check=False, **SILENT)
-        with subprocess.Popen(_command(folder, LONG), **SILENT) as training:
+            _surefoot(place, "run", *arguments)
+        tried = (*SEEDS, "--report", "report.html", str(ROOT / RUNS[-1][0]))
+        _surefoot(place, "try", *tried, "--", "--seed", "{seed}")
+        with subprocess.Popen(_command("run", *LONG), cwd=place, **SILENT) as training:
             try:
-                _take_all(folder)
+                _take_all(place)
             finally:
                 training.kill()
 
 
-def _command(folder: Path, arguments: tuple[str, ...]) -> list[str]:
-    own = [sys.executable, "-m", "surefoot", "run"]
-    return [*own, "--folder", str(folder), *arguments]
+def _surefoot(place: Path, *words: str) -> None:
+    subprocess.run(_command(*words), cwd=place, check=False, **SILENT)
 
 
-def _take_all(folder: Path) -> None:
+def _command(*words: str) -> list[str]:
+    """A command whose scripts are found from any folder."""
+    told = [str(ROOT / one) if one.startswith("examples/") else one for one in words]
+    return [sys.executable, "-m", "surefoot", *told]
+
+
+def _take_all(place: Path) -> None:
+    folder = place / DEFAULT_FOLDER
     ended = sorted(folder.glob("*.surefoot"), key=lambda one: one.stat().st_mtime)
     with (
         Dashboard(folder) as server,
@@ -88,7 +99,7 @@ def _take_all(folder: Path) -> None:
                 page.emulate_media(media="print")
             page.mouse.move(1, 1)
             page.wait_for_timeout(800)  # fonts, and what draws itself in turn
-            _save(page.screenshot(full_page=options.get("full", False)), name)
+            _save(page.screenshot(), name)
 
         sick = server.of(ended[-1].stem if ended else "")
         running = _running(server, visit)
@@ -101,6 +112,11 @@ def _take_all(folder: Path) -> None:
         names = [one.stem for one in ended]
         shot("dashboard-compare", server.comparison(*names), _compared, **DESK)
         shot("report-on-paper", sick, _judged, paper=True, width=794, height=1123)
+        report = (place / "report.html").as_uri()
+        shot("report", report, _judged, width=1240, height=1390)
+        shot("report-layers", report, _at_charts, width=1240, height=1040)
+        spiky = [one.stem for one in ended if "loss_spike" in one.stem][-1]
+        shot("dashboard-spike", server.of(spiky), _at_charts, width=1280, height=860)
 
 
 def _running(server: Dashboard, visit: Any) -> str:
@@ -129,6 +145,11 @@ def _judged(page: Page) -> None:
 
 def _drawn(page: Page) -> None:
     expect(view(page, "heatmap").locator("canvas").first).to_be_visible()
+
+
+def _at_charts(page: Page) -> None:
+    _drawn(page)
+    page.locator("#linked").evaluate("section => section.scrollIntoView()")
 
 
 def _compared(page: Page) -> None:
