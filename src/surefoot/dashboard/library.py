@@ -172,7 +172,7 @@ class Library:
 
 
 def has_plain_name(name: str) -> bool:
-    """Whether a name can stand in an address: a browser takes dots for folders.
+    r"""Whether a name can stand in an address: a browser takes dots for folders.
 
     >>> [has_plain_name(name) for name in ("net 1", "..", "\udcff")]
     [True, False, False]
