@@ -85,8 +85,8 @@ def test_panels_of_any_range_and_width(answering):
     assert panel["x"] == [96, 104, 112, 120, 128, 136, 144]
     told = answering.get("/api/run/healthy/panel?name=grad_norm").json
     assert told["names"] == ["fc.weight", "fc.bias"]
-    codes = np.frombuffer(base64.b64decode(told["panel"]["cells"][0]), "<u2")
-    assert len(codes) == 200
+    codes = np.frombuffer(base64.b64decode(told["panel"]["cells"]), "<u2")
+    assert len(codes) == 2 * 200
     layer = "/api/run/healthy/panel?name=grad_norm&layer=fc.bias"
     panel = answering.get(layer).json["panel"]
     assert (panel["kind"], panel["y"]) == ("line", ["fc.bias"])

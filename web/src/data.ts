@@ -41,10 +41,10 @@ export interface HeatPanel {
   /** Drawn-scale values of the codes 0 and TOP (see grid.ts). */
   range: [number, number];
   /**
-   * One base64 string a row: 16-bit little-endian codes. A page that has put new
-   * columns to a map keeps the codes themselves, row by row. grid.ts reads both.
+   * Base64 of 16-bit little-endian codes, row by row. A page that has put new
+   * columns to a map keeps the codes themselves. grid.ts reads both.
    */
-  cells: string[] | Uint16Array;
+  cells: string | Uint16Array;
   marks: Mark[];
 }
 

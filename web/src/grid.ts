@@ -34,15 +34,11 @@ export function unpack(panel: HeatPanel): Grid {
   };
 }
 
-/** All codes of a map, row by row; what a row lacks is MISSING. */
+/** All codes of a map, row by row; what the data lacks is MISSING. */
 export function codesOf(panel: HeatPanel): Uint16Array {
   if (panel.cells instanceof Uint16Array) return panel.cells;
-  const columns = panel.x.length;
-  const codes = new Uint16Array(panel.y.length * columns).fill(MISSING);
-  panel.cells.forEach((cell, row) => {
-    const found = littleEndian(bytesOf(cell)).subarray(0, columns);
-    if (row < panel.y.length) codes.set(found, row * columns);
-  });
+  const codes = new Uint16Array(panel.y.length * panel.x.length).fill(MISSING);
+  codes.set(littleEndian(bytesOf(panel.cells)).subarray(0, codes.length));
   return codes;
 }
 

@@ -2,9 +2,8 @@
 import type { Diagnosis, HeatPanel, LinePanel, PageData, RunLine, StreamData } from "../src/data";
 import { MISSING } from "../src/grid";
 
-export function packed(rows: number[][]): string[] {
-  return rows.map((row) =>
-    btoa(row.map((code) => String.fromCharCode(code & 255, code >> 8)).join("")));
+export function packed(rows: number[][]): string {
+  return btoa(rows.flat().map((code) => String.fromCharCode(code & 255, code >> 8)).join(""));
 }
 
 export function heat(over: Partial<HeatPanel> = {}): HeatPanel {

@@ -15,7 +15,7 @@ describe("a packed map", () => {
   });
   it("lets the last column last as long as the others", () => expect(grid.edges).toEqual([0, 10, 20, 30]));
   it("shows cells that are missing from the file as absent", () => {
-    const short = unpack(heat({ cells: packed([[0], [0]]) }));
+    const short = unpack(heat({ cells: packed([[0]]) }));
     expect(rowValues(short, 0)).toEqual([0.001, null, null]);
   });
 });

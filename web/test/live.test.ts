@@ -3,7 +3,7 @@ import type { LinePanel, PageData, PanelAnswer, RunNews, VerdictAnswer } from ".
 import { LiveRun, type RunState } from "../src/live";
 import { Refused } from "../src/server";
 import type { PanelQuestion, Source } from "../src/source";
-import { diagnosis, heat, line, page, streamOf } from "./data";
+import { diagnosis, heat, line, packed, page, streamOf } from "./data";
 
 /** A server whose run has so many steps, and what it was asked for. */
 class Server {
@@ -40,7 +40,7 @@ class Server {
       panel: (_, question): Promise<PanelAnswer> => {
         this.asked.push(question);
         if (this.refusal) return Promise.reject(new Refused(404, this.refusal));
-        const map = heat({ x: [0], y: [0, 1], cells: ["AAA=", "AAA="] });
+        const map = heat({ x: [0], y: [0, 1], cells: packed([[0], [0]]) });
         return Promise.resolve({
           names: ["net.2.weight", "net.0.weight"], panel: question.name === "loss" ? this.line(question) : map,
         });

@@ -62,7 +62,7 @@ def packed(panel: Panel, names: Names) -> dict[str, Json]:
     return shared | {
         "y": [names.index(layer) for layer in panel.y],
         "range": span,
-        "cells": [base64.b64encode(row.tobytes()).decode() for row in codes],
+        "cells": base64.b64encode(codes.tobytes()).decode(),
     }
 
 
