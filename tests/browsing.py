@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "browser.py"
+
+PATIENCE_MS = 20_000
+"""How long a page is waited for; nothing waits longer than it must."""
 
 
 @contextmanager
@@ -22,6 +25,8 @@ def chromium_started() -> Iterator[Browser]:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     with sync_playwright() as playwright:
+        # Five seconds, the usual patience, are too few on two busy cores.
+        expect.set_options(timeout=PATIENCE_MS)
         browser = playwright.chromium.launch(
             executable_path=tool.browser(), args=list(tool.FLAGS)
         )
