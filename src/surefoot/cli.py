@@ -176,7 +176,8 @@ def report(
 ) -> None:
     """Write a run's report: one page that opens anywhere, without a network."""
     with _refused(), RecordReader(find_run(run, folder)) as reader:
-        write_report(reader, examine(reader), Path(out), trials_of(reader.path))
+        found, tried = examine(reader), trials_of(reader.path)
+        write_report(reader, found, Path(out), tried, note=left_out(reader))
     if as_json:
         _print_json({"path": out})
     else:
@@ -218,7 +219,8 @@ def try_remedy(
         _keep(reader.path, tried)
         if out:
             others = [one for one in trials_of(reader.path) if one != tried]
-            write_report(reader, found, Path(out), verdicts=(*others, tried))
+            note = left_out(reader)
+            write_report(reader, found, Path(out), (*others, tried), note=note)
         _show_verdict(tried, out, as_json=as_json)
     raise typer.Exit(HEALTHY if tried.held else FINDING)
 

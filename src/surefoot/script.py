@@ -23,6 +23,7 @@ from surefoot.attach import Attachment
 from surefoot.autopilot.apply import apply_changes, changes_from
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.diagnosis.examine import examine
+from surefoot.diagnosis.extent import left_out
 from surefoot.diagnosis.stored import last_word
 from surefoot.progress import Progress
 from surefoot.record.folder import name_of
@@ -118,9 +119,12 @@ class Session:
         self._say("")
         text = diagnosis_text(found, run_name=path.stem, steps=steps, colour=colour)
         self._say(text)
+        note = left_out(reader)
+        if note:
+            self._say(note)
         self._say(f"record: {path}")
         if self.report is not None:
-            write_report(reader, found, self.report)
+            write_report(reader, found, self.report, note=note)
             self._say(f"report: {self.report}")
 
     def _say(self, text: str) -> None:

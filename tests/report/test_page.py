@@ -199,6 +199,13 @@ def test_what_is_told_in_words_comes_from_an_event_on(sigmoid_run, vanishing):
     assert waiting["judged"]["steps"] is None
 
 
+def test_a_report_says_what_its_diagnosis_left_out(sigmoid_run, tmp_path):
+    note = "The record is long: of grad_norm steps 0 to 9 of 300 were looked at."
+    path = write_report(sigmoid_run, [], tmp_path / "r.html", note=note)
+    judged = data_in(path.read_text("utf-8"))["judged"]
+    assert judged == {"state": "final", "steps": 600, "text": note}
+
+
 def test_a_served_page_may_ask_its_own_server_and_nobody_else():
     text = page({"format": 2, "server": True, "folder": "<runs>"}, served=True)
     assert "connect-src 'self';" in text

@@ -127,9 +127,7 @@ def told(
     """
     events = record.events()
     run = run_facts(record, events)
-    at_hand = judged or Judged(
-        "so_far" if run["status"] == "running" else "final", run["steps"]
-    )
+    at_hand = judged or just_judged(record)
     return {
         "run": run,
         "judged": jsonable(asdict(at_hand)),
@@ -147,6 +145,13 @@ def _event(event: Event) -> dict[str, Json]:
         "body": jsonable(event.body),
         "stream": shortened(event.stream),
     }
+
+
+def just_judged(record: Record, note: str = "") -> Judged:
+    """How far a diagnosis is that has just been made; `note` says what it left out."""
+    last = [record.last_step(stream) for stream in record.streams()]
+    steps = max((step + 1 for step in last if step is not None), default=0)
+    return Judged("so_far" if record.status() == "running" else "final", steps, note)
 
 
 def panel_answer(

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from surefoot.report.contents import Carried, Judged, contents
+from surefoot.report.contents import Carried, Judged, contents, just_judged
 from surefoot.report.panels import COLUMNS, Record
 from surefoot.report.pictures import MAPS
 from surefoot.report.text import diagnosis_text
@@ -38,6 +38,8 @@ def write_report(
     diagnoses: Sequence[Diagnosis],
     out: str | Path,
     verdicts: Sequence[Verdict] = (),
+    *,
+    note: str = "",
 ) -> Path:
     """Write the report of one run: a single HTML file of at most 1 MB.
 
@@ -46,6 +48,7 @@ def write_report(
         diagnoses: Ranked, the likeliest cause first; empty for a healthy run.
         out: Where to; its folder must exist.
         verdicts: Of remedies that were tried.
+        note: What the diagnosis did not look at, see `diagnosis.extent`.
 
     Returns:
         The path written.
@@ -55,7 +58,9 @@ def write_report(
         OSError: `out` cannot be written.
     """
     path = Path(out)
-    path.write_text(report_text(record, diagnoses, verdicts), encoding="utf-8")
+    judged = just_judged(record, note)
+    text = report_text(record, diagnoses, verdicts, judged=judged)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
