@@ -19,8 +19,9 @@ MOST_VALUES = 45_000_000
 """Readings of one stream that are held at once. With what signatures compute from
 them, 10 bytes a reading were measured (50 million, mostly of 200 layers): 450 MB."""
 
-NARROW_SHARE = 0.02
-"""A quantity that takes no more of them than this, such as the loss, is read whole."""
+NARROW_SHARE = 0.05
+"""A quantity that takes no more of them than this is read whole, such as the loss of
+two million steps: what happened at one step shows there first."""
 
 LAST_SHARE = 2 / 3
 """Of the steps that are read, those at the end."""
