@@ -117,7 +117,9 @@ def spike_of(page: Page) -> tuple[float, float]:
     """Where the loss is drawn highest, in pixels of the page."""
     canvas = view(page, "loss").locator("canvas").first
     ratio = page.evaluate("devicePixelRatio")
-    box = canvas.bounding_box()
+    # A chart that is being drawn anew, with finer data, has no place for a moment.
+    while (box := canvas.bounding_box()) is None:
+        expect(canvas).to_be_visible()
     blue = np.abs(pixels(canvas)[..., :3].astype(int) - [13, 98, 179]).sum(axis=-1) < 90
     top = np.argmax(blue.any(axis=1))
     assert np.argmax(blue[::-1].any(axis=1)) < blue.shape[0] / 2
