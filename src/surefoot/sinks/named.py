@@ -7,6 +7,7 @@ here needs packages that not everybody has.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 
 from surefoot.types import Sink
@@ -47,6 +48,10 @@ def opener(sink: Sink | str) -> Opener:
             f"unknown sink {name!r}; expected one of {', '.join(NAMES)}, with a colon "
             "and a place if you like, as in tensorboard:logs"
         )
+    if name == "mlflow":
+        # Its usage reports draw from Python's random numbers on a thread of their own,
+        # and ask a server: neither is ours to cause. Who set it keeps what was set.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         opened = importlib.import_module(f"surefoot.sinks.{name}").opened
     except ModuleNotFoundError as error:
