@@ -21,9 +21,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from surefoot.probes.recorder import Options, Recorder
 from surefoot.probes.shield import Shield
-from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import Watched, weights_of
 from surefoot.probes.trace import user_line
+from surefoot.restore.hooks import VanishingHook
 from surefoot.run import Run
 from surefoot.watching import stream_named
 

@@ -27,7 +27,6 @@ from surefoot.lookout import Lookout
 from surefoot.preflight.check import check as check_before
 from surefoot.preflight.report import Report
 from surefoot.probes.recorder import Options, Recorder
-from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
@@ -36,7 +35,7 @@ from surefoot.report.live import Live
 from surefoot.report.notebook import Diagnoses, run_html
 from surefoot.sinks.delivery import Delivery, close_all
 from surefoot.terminal.follow import caught_up
-from surefoot.types import Diagnosis, Event, Field, Series, Sink
+from surefoot.types import Diagnosis, Event, Field, LossFunction, Series, Sink
 
 Loss = torch.Tensor | float | Mapping[str, torch.Tensor | float]
 

@@ -25,6 +25,14 @@ RUN = ("run",)
 """The layer names of a quantity that belongs to the whole stream, such as the loss."""
 
 
+class LossFunction(Protocol):
+    """`loss_fn(model, batch)`: the loss of a batch, a tensor with one element."""
+
+    def __call__(self, model: Any, batch: Any, /) -> torch.Tensor:
+        """Run the model on the batch; the loss comes with its graph."""
+        ...
+
+
 # --- recording -----------------------------------------------------------------
 
 

@@ -21,14 +21,13 @@ import torch
 from torch import nn
 
 from surefoot.probes.recorder import Options
-from surefoot.probes.search import LossFunction
 from surefoot.probes.streams import Watched, check, streams
 from surefoot.record.folder import name_of
 from surefoot.record.schema import run_path
 from surefoot.record.writer import RecordWriter
 from surefoot.run import Run
 from surefoot.sinks.named import Opener, opener
-from surefoot.types import Diagnosis, Event, Sink
+from surefoot.types import Diagnosis, Event, LossFunction, Sink
 
 OFF = ("0", "off", "false", "no")
 

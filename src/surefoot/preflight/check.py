@@ -21,7 +21,8 @@ from surefoot.preflight.check_learning import suggested
 from surefoot.preflight.check_norms import too_few_to_run
 from surefoot.preflight.measure import measure
 from surefoot.preflight.report import ORDER, Report
-from surefoot.preflight.trial import LossFunction, Subject, Trial
+from surefoot.preflight.trial import Subject, Trial
+from surefoot.types import LossFunction
 
 ALL = (
     *check_wiring.ALL,

@@ -15,12 +15,12 @@ from dataclasses import replace
 import torch
 
 from surefoot.preflight.layers import Taps, first_float
-from surefoot.preflight.restore import Snapshot
 from surefoot.preflight.signs import ALIKE
 from surefoot.preflight.steps import Bench, first_update, fit, line
 from surefoot.preflight.tape import Tape
 from surefoot.preflight.trial import Fit, Gradient, Subject, Trial
 from surefoot.probes.wiring import wiring
+from surefoot.restore.snapshot import Snapshot
 
 ROUNDING = 1e-5
 """Equal up to rounding: some hundred times the step of float32 numbers, 1.2e-7."""

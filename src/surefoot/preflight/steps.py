@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from surefoot.preflight.layers import between, first_float, rows
-from surefoot.preflight.restore import Snapshot
 from surefoot.preflight.tape import Tape
 from surefoot.preflight.trial import Fit, Line, Subject
+from surefoot.restore.snapshot import Snapshot
 
 FIT_STEPS = 40
 """Updates of a one-batch fit. benchmarks/preflight.py: healthy networks take a fifth

@@ -7,7 +7,7 @@ no check writes to them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,7 @@ from torch import nn
 
 from surefoot.preflight.tape import LossCall
 from surefoot.probes.wiring import Wiring
-
-LossFunction = Callable[[nn.Module, Any], torch.Tensor]
+from surefoot.types import LossFunction
 
 
 @dataclass(frozen=True, slots=True)

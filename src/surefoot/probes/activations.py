@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from surefoot.probes.meter import Meter
 from surefoot.probes.sampling import COUNT, channels, sample
 from surefoot.probes.shield import Shield
-from surefoot.probes.silence import VanishingHook
+from surefoot.restore.hooks import VanishingHook
 from surefoot.types import RUN, Moment, Reading
 
 RELU = (nn.ReLU, nn.ReLU6)

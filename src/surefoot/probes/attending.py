@@ -19,8 +19,8 @@ from surefoot.probes.activations import in_training_pass
 from surefoot.probes.attention import Rows, sampled_logits, sampled_rows, statistics
 from surefoot.probes.meter import Meter
 from surefoot.probes.shield import Shield
-from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import compiled
+from surefoot.restore.hooks import VanishingHook
 
 PLACES = (
     (functional, "scaled_dot_product_attention"),

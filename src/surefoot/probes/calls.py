@@ -14,8 +14,8 @@ from surefoot.probes.activations import in_training_pass
 from surefoot.probes.meter import Meter
 from surefoot.probes.nonfinite import Call
 from surefoot.probes.shield import Shield
-from surefoot.probes.silence import VanishingHook
 from surefoot.probes.streams import unwrapped
+from surefoot.restore.hooks import VanishingHook
 
 MOST_CALLS = 32
 """Calls kept for one update: micro-batches beyond it push out the oldest."""

@@ -24,8 +24,8 @@ from surefoot.probes.meter import Meter
 from surefoot.probes.outputs import FEWEST_CLASSES, MOST_CLASSES, Judged, Output
 from surefoot.probes.sampling import sampled
 from surefoot.probes.shield import Shield
-from surefoot.probes.silence import VanishingHook
 from surefoot.probes.wiring import operation
+from surefoot.restore.hooks import VanishingHook
 
 MOST_ROWS = 512
 MOST_ELEMENTS = 2**20

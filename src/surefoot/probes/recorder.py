@@ -28,12 +28,12 @@ from surefoot.probes.nograd import NoGrad
 from surefoot.probes.outputs import SCORED
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.ring import Ring
-from surefoot.probes.search import LossFunction, Search
+from surefoot.probes.search import Search
 from surefoot.probes.shield import Shield
 from surefoot.probes.streams import Watched, covers
 from surefoot.probes.taker import Taker
 from surefoot.probes.wiring import Wiring
-from surefoot.types import RUN, Event, Facts, Moment, Reading
+from surefoot.types import RUN, Event, Facts, LossFunction, Moment, Reading
 
 FLUSH_STEPS = 50
 FLUSH_SECONDS = 0.75

@@ -14,15 +14,13 @@ import torch
 from torch import nn
 
 from surefoot.probes.nonfinite import Call, Origin, locate, locate_in_loss, loss_origin
-from surefoot.types import Event
+from surefoot.types import Event, LossFunction
 
 MOST_SEARCHES = 5
 """A run that overflows again and again is searched this often for the origin."""
 
 UNKNOWN = Origin("loss", "", "", "backward", certain=False)
 """The model's forward and backward pass were finite, or could not be run again."""
-
-LossFunction = Callable[[nn.Module, Any], torch.Tensor]
 
 
 class Search:

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from surefoot.types import LossFunction
 from surefoot.zoo.places import append, insert, module, parameters_of, weighted
-from surefoot.zoo.task import LossFunction, Rng, Task, Truth
+from surefoot.zoo.task import Rng, Task, Truth
 
 WIRING = ("check wiring",)
 

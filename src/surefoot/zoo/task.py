@@ -16,10 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from surefoot.types import LossFunction
+
 Rng = np.random.Generator
 Floats = npt.NDArray[np.float64]
 Losses = torch.Tensor | Mapping[str, torch.Tensor]
-LossFunction = Callable[[nn.Module, Any], torch.Tensor]
 Change = Callable[[], None]
 BatchChange = Callable[[Any], Any]
 

@@ -1,27 +1,21 @@
 """A live model comes in, is worked on, and goes out as it was, bit for bit.
 
-All that preflight does to a model happens between `Snapshot(...)` and `restore()`;
-nothing else in this folder outlives a check.
+What is done to a model happens between `Snapshot(...)` and `restore()`; nothing else
+outlives it.
 """
 
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from surefoot.probes.silence import VanishingHook
-
-PLAIN = (int, float, bool, str, bytes, type(None))
-"""Attributes of modules that are put back: counters and switches."""
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+from surefoot.restore.module_state import ModuleState
+from surefoot.restore.random_streams import RandomStreams
 
 
 class Snapshot:
@@ -37,7 +31,7 @@ class Snapshot:
         self, model: nn.Module, optimizer: torch.optim.Optimizer | None, batch: Any
     ) -> None:
         self._optimizer = optimizer
-        self._modules = [_ModuleState(module) for module in model.modules()]
+        self._modules = [ModuleState(module) for module in model.modules()]
         held = () if optimizer is None else _held(optimizer)
         weights = {id(t): t for t in (*model.parameters(), *held)}
         own = {**weights, **{id(b): b for b in model.buffers()}}
@@ -74,51 +68,6 @@ class Snapshot:
             self._optimizer.state.clear()
             self._optimizer.state.update(_original(self._state))
         self.random.restore()
-
-
-class RandomStreams:
-    """The random streams of torch, numpy and Python at one moment."""
-
-    def __init__(self) -> None:
-        self._torch = torch.get_rng_state()
-        ready = torch.cuda.is_available() and torch.cuda.is_initialized()
-        self._cuda = torch.cuda.get_rng_state_all() if ready else None
-        self._numpy = np.random.get_state()
-        self._python = random.getstate()
-
-    def restore(self) -> None:
-        """Let them go on from that moment."""
-        torch.set_rng_state(self._torch)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state_all(self._cuda)
-        np.random.set_state(self._numpy)
-        random.setstate(self._python)
-
-
-class _ModuleState:
-    """What one module holds besides the values of its tensors."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._plain = {k: v for k, v in vars(module).items() if isinstance(v, PLAIN)}
-        self._buffers = dict(vars(module)["_buffers"])
-        self._hooks = {name: dict(getattr(module, name)) for name in _HOOKS}
-        for name, hooks in self._hooks.items():
-            for key, hook in hooks.items():
-                if isinstance(hook, VanishingHook):
-                    getattr(module, name).pop(key)
-
-    def restore(self) -> None:
-        """Put back flags, counters and buffers that were replaced."""
-        vars(self._module).update(self._plain)
-        vars(self._module)["_buffers"].update(self._buffers)
-
-    def put_hooks_back(self) -> None:
-        """Put back the hooks that were lifted, in their order."""
-        for name, hooks in self._hooks.items():
-            table = getattr(self._module, name)
-            table.clear()
-            table.update(hooks)
 
 
 class _Gradient:
