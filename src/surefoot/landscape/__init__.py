@@ -1,1 +1,1 @@
-"""Slices of a loss: a model, data and directions come in, surfaces and pictures go out."""
+"""Slices of a loss: a model, data and directions come in, surfaces go out."""
