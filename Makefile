@@ -54,8 +54,9 @@ docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict
 
 # Each stamp is an installed set of extras; the page is built on the way.
-$(VENV)/.%: pyproject.toml constraints.txt hatch_build.py $(wildcard web/package*.json) | $(VENV)
+$(VENV)/.%: pyproject.toml constraints.txt tests/oracles.txt hatch_build.py $(wildcard web/package*.json) | $(VENV)
 	$(PIP) -e ".[$(if $(filter demo,$*),examples,$*)]"
+	$(if $(filter test dev,$*),$(PIP) --no-deps -r tests/oracles.txt)
 	@touch $@
 
 # Peers are measured in an environment of their own: they conflict with ours.
