@@ -238,6 +238,8 @@ TABLES = ("param_groups", "state", "_buffers", "_parameters", "_modules")
 TOUCHES = {
     ("attach.py", "setattr"): "torch's own functions, put back by detach()",
     ("check_script.py", "setattr"): "torch's own functions, put back at the end",
+    ("landscape/descent.py", ".grad"): "of a parameter of its own",
+    ("landscape/descent.py", "manual_seed"): "a generator of its own",
     ("preflight/measure.py", "backward"): "into gradients that are put back",
     ("preflight/steps.py", ".grad"): "trial updates, undone by restore/",
     ("preflight/steps.py", "add_"): "trial updates, undone by restore/",
