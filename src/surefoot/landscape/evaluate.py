@@ -1,0 +1,191 @@
+"""A model, batches, a loss and a slice come in; losses at places of it go out.
+
+The weights are moved in place, from copies that are kept: each place is computed from
+the centre anew, so nothing adds up, and the model ends as it was, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader
+
+from surefoot.landscape.directions import Slice
+from surefoot.landscape.weights import Vector, weights_of
+from surefoot.restore.random_streams import RandomStreams
+from surefoot.restore.still import still
+from surefoot.types import LossFunction
+
+Place = Sequence[float]
+"""Coordinates on a slice."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What is evaluated: one loss over fixed batches, on one slice of a model.
+
+    `training` is the mode of all modules (None: each as it is). `seed` is that of the
+    random numbers that dropout and its kin draw, the same at every place.
+    `differentiable` is for losses that need gradients of their own (gradient
+    penalties, physics-informed nets).
+    """
+
+    model: nn.Module
+    batches: tuple[Any, ...]
+    loss_fn: LossFunction
+    slice: Slice
+    training: bool | None = None
+    seed: int = 0
+    differentiable: bool = False
+
+
+@contextmanager
+def loss_on(task: Task) -> Generator[Callable[[Place], float]]:
+    """A function from places on the slice to the loss there, for as long as it is open.
+
+    Losses are means over samples, added up in float64; NaN and infinities stay what
+    they are. Afterwards weights, buffers, modes and random streams are as they were,
+    bit for bit, also when the inside raises or is interrupted.
+
+    Raises:
+        ValueError: there is no batch, the loss is not one number, or the slice was
+            made for another model.
+    """
+    if not task.batches:
+        raise ValueError("there is no batch to take the loss of; the data is empty")
+    found = weights_of(task.model)
+    if tuple(found) != task.slice.names:
+        raise ValueError("the slice was made for a model with other weights")
+    counts = [float(samples_in(batch)) for batch in task.batches]
+    with (
+        still(task.model, training=task.training),
+        torch.set_grad_enabled(task.differentiable),
+        _Moved([weight.data for weight in found.values()], task.slice) as moved,
+    ):
+        streams = _seeded(task.seed)
+
+        def loss(place: Place) -> float:
+            moved.to(place)
+            streams.restore()
+            given = [task.loss_fn(task.model, batch) for batch in task.batches]
+            return _mean([_one_number(one) for one in given], counts)
+
+        yield loss
+
+
+def batches_of(data: Any) -> tuple[Any, ...]:
+    """The batches of a data loader, in the order that it gives them now; else one.
+
+    The random numbers that it shuffles by are drawn again by who asks next.
+    """
+    if not isinstance(data, DataLoader):
+        return (data,)
+    streams = RandomStreams()
+    try:
+        return tuple(data)
+    finally:
+        streams.restore()
+
+
+def samples_in(batch: Any) -> int:
+    """How many samples a batch has: the length of its first tensor, else 1.
+
+    >>> samples_in({"x": torch.zeros(8, 3), "y": torch.zeros(8)})
+    8
+    """
+    plain = dict(batch) if isinstance(batch, Mapping) else batch
+    leaves = pytree.tree_leaves(plain)
+    sizes = (len(one) for one in leaves if isinstance(one, Tensor) and one.dim())
+    return next(sizes, 1)
+
+
+class _Moved:
+    """Weights that are moved over a slice, and put back at the end."""
+
+    def __init__(self, targets: list[Tensor], on: Slice) -> None:
+        self._targets, self._kept = targets, [one.clone() for one in targets]
+        self._centre = on.centre
+        still_ones = [not _moves(at, on) for at in range(len(targets))]
+        self._moving = [at for at, stays in enumerate(still_ones) if not stays]
+        self._ways = [_of(direction, self._moving) for direction in on.directions]
+        self._weights = [targets[at] for at in self._moving]
+        self._row = [on.centre[at].clone() for at in self._moving]
+        self._at: float | None = None
+
+    def __enter__(self) -> _Moved:
+        _put(self._targets, list(self._centre))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _put(self._targets, self._kept)
+
+    def to(self, place: Place) -> None:
+        """Move to `centre + beta * second`, then `+ alpha * first`.
+
+        The sum without alpha serves a whole row of places.
+        """
+        beta = place[1] if len(place) > 1 else 0.0
+        if beta != self._at:
+            _put(self._row, _of(self._centre, self._moving))
+            if len(self._ways) > 1:
+                _add(self._row, self._ways[1], beta)
+            self._at = beta
+        _put(self._weights, self._row)
+        _add(self._weights, self._ways[0], place[0])
+
+
+def _put(targets: list[Tensor], values: list[Tensor]) -> None:
+    torch._foreach_copy_(targets, values)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+
+
+def _add(targets: list[Tensor], way: list[Tensor], factor: float) -> None:
+    torch._foreach_add_(targets, way, alpha=factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+
+
+def _moves(at: int, on: Slice) -> bool:
+    return any(bool(direction[at].any()) for direction in on.directions)
+
+
+def _of(vector: Vector, chosen: list[int]) -> list[Tensor]:
+    return [vector[at] for at in chosen]
+
+
+def _seeded(seed: int) -> RandomStreams:
+    """The random streams right after seeding; those of the caller are put back later.
+
+    A seed for devices that have not started would be kept for when they do: they are
+    left alone.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    return RandomStreams()
+
+
+def _one_number(loss: object) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        told = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(
+            f"loss_fn(model, batch) gave {told}; it must give a tensor with one "
+            "number, the mean over the batch"
+        )
+    return loss.detach().reshape(())
+
+
+def _mean(losses: list[Tensor], counts: list[float]) -> float:
+    """The mean over batches weighted by samples; one copy to the host."""
+    told = cast(list[float], torch.stack(losses).tolist())
+    if not all(map(math.isfinite, told)):
+        return sum(told)  # NaN or an infinity, whichever they add up to
+    return math.fsum(a * n for a, n in zip(told, counts, strict=True)) / sum(counts)

@@ -1,0 +1,257 @@
+"""A model, data, a loss and directions come in; the loss on a line or a plane goes out.
+
+Most of a plane need not be evaluated: see `surefoot.landscape.adaptive`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from surefoot.landscape.directions import (
+    Floats64,
+    Mark,
+    Range,
+    Slice,
+    random_directions,
+)
+from surefoot.landscape.evaluate import Task, batches_of, loss_on
+from surefoot.types import Field, LossFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a surface is drawn.
+
+    extent: how far along each direction, as a number or a range for each; None takes
+        what the directions propose (-1 to 1, or what holds all checkpoints).
+    exact: evaluate every point of the grid, interpolate none.
+    training: the mode of all modules; None leaves each in its own. Norm layers in
+        eval mode use the running statistics of the model at every point.
+    seed: of random directions, and of the random numbers that dropout draws, which
+        are the same at every point.
+    differentiable: the loss itself needs gradients (penalties on them, for one).
+    progress: called with how many evaluations are done, and of how many at most.
+    title: a name for the picture.
+    """
+
+    extent: float | Sequence[Range] | None = None
+    exact: bool = False
+    training: bool | None = None
+    seed: int = 0
+    differentiable: bool = False
+    progress: Callable[[int, int], None] | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """The loss on a grid over a slice of weight space.
+
+    `losses` has shape `[len(alphas), len(betas)]`, or `[len(alphas)]` on a line, where
+    `betas` is empty. `evaluated` tells which of them were computed; the others are
+    interpolated, with errors of `error` (keys "median", "p95", "max"; shares of the
+    range of the finite losses; estimated by cross-validation). Losses that are not
+    finite stay so. `path`, `explained` and `marks` are those of the slice.
+    """
+
+    alphas: Floats64
+    betas: Floats64
+    losses: Floats64
+    evaluated: npt.NDArray[np.bool_]
+    directions: tuple[str, ...]
+    loss_at_centre: float
+    mode: str
+    error: dict[str, float]
+    path: Floats64
+    explained: tuple[float, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    title: str = ""
+
+    @property
+    def evaluations(self) -> int:
+        """How many points of the grid were computed."""
+        return int(self.evaluated.sum())
+
+    def field(self, *, step: int = 0, stream: str = "main") -> Field:
+        """The surface as a recorded field of the kind "landscape"."""
+        axes = {"alpha": self.alphas.tolist(), "beta": self.betas.tolist()}
+        values = np.where(np.isfinite(self.losses), self.losses, np.nan)
+        about: dict[str, Any] = {
+            "path": self.path.tolist(),
+            "explained": list(self.explained),
+            "directions": list(self.directions),
+            "evaluated": np.argwhere(self.evaluated).tolist(),
+            "error": dict(self.error),
+            "evaluations": self.evaluations,
+            "title": self.title,
+            "marks": [{"at": list(m.at), "label": m.label} for m in self.marks],
+            "mode": self.mode,
+            "loss_at_centre": self.loss_at_centre,
+        }
+        if not len(self.betas):
+            del axes["beta"]
+        return Field(step, "landscape", axes, values.astype(np.float32), stream, about)
+
+
+def surface(
+    model: nn.Module,
+    data: Any,
+    *,
+    loss_fn: LossFunction,
+    directions: str | Slice = "random",
+    points: int = 21,
+    options: Options | None = None,
+) -> Surface:
+    """The loss on a plane through weight space.
+
+    Args:
+        model: its weights are the centre, unless the slice has one of its own.
+            Afterwards model, buffers and random streams are as before, bit for bit.
+        data: a batch, or a `DataLoader`: the mean over all its samples is drawn, over
+            the same batches at every point.
+        loss_fn: `loss_fn(model, batch)`, the mean loss of a batch.
+        directions: "random" (filter-normalised), or a slice from
+            `surefoot.landscape.directions` or `surefoot.landscape.path`.
+        points: along each direction. An odd number has the centre among them.
+        options: how it is drawn.
+
+    Raises:
+        ValueError: the model holds NaN, the data is empty, the loss is not one number,
+            or the slice is a line.
+
+    >>> import torch
+    >>> net = nn.Linear(2, 1)
+    >>> batch = torch.ones(8, 2)
+    >>> bowl = surface(net, batch, loss_fn=lambda m, x: m(x).square().mean(), points=5)
+    >>> bowl.losses.shape
+    (5, 5)
+    """
+    options = options or Options()
+    return _drawn(
+        Task(
+            model,
+            batches_of(data),
+            loss_fn,
+            _slice(model, directions, options, 2),
+            options.training,
+            options.seed,
+            options.differentiable,
+        ),
+        points,
+        options,
+    )
+
+
+def line(
+    model: nn.Module,
+    data: Any,
+    *,
+    loss_fn: LossFunction,
+    directions: str | Slice = "random",
+    points: int = 51,
+    options: Options | None = None,
+) -> Surface:
+    """The loss on a line through weight space, every point evaluated.
+
+    The arguments are those of `surface`.
+
+    >>> import torch
+    >>> net = nn.Linear(2, 1)
+    >>> cut = line(net, torch.ones(8, 2), loss_fn=lambda m, x: m(x).square().mean())
+    >>> cut.losses.shape, cut.evaluations
+    ((51,), 51)
+    """
+    options = replace(options or Options(), exact=True)
+    return _drawn(
+        Task(
+            model,
+            batches_of(data),
+            loss_fn,
+            _slice(model, directions, options, 1),
+            options.training,
+            options.seed,
+            options.differentiable,
+        ),
+        points,
+        options,
+    )
+
+
+def _slice(
+    model: nn.Module, directions: str | Slice, options: Options, dimensions: int
+) -> Slice:
+    if isinstance(directions, Slice):
+        if directions.dimensions < dimensions:
+            raise ValueError("a surface needs two directions, this slice has one")
+        return directions if dimensions == 2 else directions.along(0)
+    if directions != "random":
+        raise ValueError(f"directions is 'random' or a slice, not {directions!r}")
+    return random_directions(model, count=dimensions, seed=options.seed)
+
+
+def _drawn(task: Task, points: int, options: Options) -> Surface:
+    axes = [_axis(reach, points) for reach in _reach(task.slice, options.extent)]
+    losses = np.full([len(axis) for axis in axes], np.nan)
+    with loss_on(task) as loss:
+        for done, index in enumerate(_indices(losses.shape), 1):
+            losses[index] = loss(_place(axes, index))
+            if options.progress is not None:
+                options.progress(done, losses.size)
+        centre = loss((0.0,) * len(axes))
+    return Surface(
+        axes[0],
+        axes[1] if len(axes) > 1 else np.zeros(0),
+        losses,
+        np.ones(losses.shape, bool),
+        task.slice.labels,
+        centre,
+        _mode(task),
+        {"median": 0.0, "p95": 0.0, "max": 0.0},
+        task.slice.path,
+        task.slice.explained,
+        task.slice.marks,
+        options.title,
+    )
+
+
+def _reach(on: Slice, extent: float | Sequence[Range] | None) -> Sequence[Range]:
+    if extent is None:
+        return on.reach
+    if isinstance(extent, int | float):
+        return ((-float(extent), float(extent)),) * on.dimensions
+    return extent
+
+
+def _axis(reach: Range, points: int) -> Floats64:
+    low, high = reach
+    if points < 2 or not low < high:
+        raise ValueError(
+            f"{points} points from {low} to {high} are no axis: give two or more "
+            "points, and a range that ascends"
+        )
+    axis = np.linspace(low, high, points)
+    if low == -high:  # where halves round differently, the centre is exactly zero
+        axis = (axis - axis[::-1]) / 2
+    return axis
+
+
+def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """All indices of a grid, the first coordinate running fastest."""
+    return [index[::-1] for index in np.ndindex(shape[::-1])]
+
+
+def _place(axes: list[Floats64], index: tuple[int, ...]) -> tuple[float, ...]:
+    return tuple(float(axis[at]) for axis, at in zip(axes, index, strict=True))
+
+
+def _mode(task: Task) -> str:
+    if task.training is not None:
+        return "train" if task.training else "eval"
+    modes = {module.training for module in task.model.modules()}
+    return "mixed" if len(modes) > 1 else "train" if modes.pop() else "eval"
