@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+from contextlib import closing
 from urllib.parse import quote
 
 import numpy as np
@@ -17,8 +18,9 @@ from served import write_run
 from surefoot.dashboard import library
 from surefoot.dashboard.answers import shown_folder
 from surefoot.record.trials import add_trial
+from surefoot.record.writer import RecordWriter
 from surefoot.report.contents import FORMAT
-from surefoot.types import Change, Prescription, Verdict
+from surefoot.types import Change, Field, Prescription, Series, Verdict
 
 VERDICT = Verdict(
     prescription=Prescription("lower_lr", (Change("lr", "scale", 0.5),), "", "a paper"),
@@ -143,6 +145,28 @@ def test_a_head_has_no_body_and_ends(answering):
 
 def test_fields_are_null_where_none_were_recorded(answering):
     assert answering.get("/api/run/healthy/field?kind=spectrum").json is None
+
+
+def test_fields_of_one_step_are_asked_for_by_title(asked, tmp_path):
+    with closing(RecordWriter(tmp_path / "a.surefoot", {})) as writer:
+        for title, value in (("one", 1), ("two", 2)):
+            values = np.array([value, 0], np.float32)
+            about = {"title": title}
+            axes = {"alpha": [0, 1]}
+            writer.field(Field(5, "landscape", axes, values, about=about))
+        loss = np.ones((9, 1), np.float32)
+        writer.append(Series("loss", ("run",), np.arange(9), loss))
+    server = asked(tmp_path)
+    page = server.get("/api/run/a").json
+    (offer,) = page["streams"][0]["field_offers"]
+    assert (offer["steps"], offer["titles"]) == ([5, 5], ["one", "two"])
+    route = "/api/run/a/field?kind=landscape&step=5"
+    for title, value in (("one", 1), ("two", 2)):
+        told = server.get(f"{route}&title={title}").json
+        assert (told["title"], told["values"][0]) == (title, value)
+    assert server.get(f"{route}&title=three").json is None
+    assert server.get(route).json["title"] == "two"
+    assert server.get("/api/run/a/field?kind=landscape&step=0").json["step"] == 5
 
 
 def test_runs_are_compared(answering):

@@ -50,6 +50,28 @@ def test_fields_come_back_bit_for_bit(path) -> None:
         assert reader.field("landscape") is None
 
 
+def test_titles_tell_fields_of_one_step_apart(tmp_path) -> None:
+    writer = RecordWriter(tmp_path / "a.surefoot", {})
+    told = ((5, "a", 1.0), (5, "b", 2.0), (5, "", 3.0), (7, "a", 4.0), (5, "a", 5.0))
+    for step, title, value in told:
+        values = np.array([value, 0], np.float32)
+        about = {"title": title} if title else {}
+        axes = {"alpha": [0, 1]}
+        writer.field(Field(step, "landscape", axes, values, about=about))
+    writer.close()
+    with RecordReader(writer.path) as reader:
+        assert reader.field_titles("landscape") == [
+            (5, "a"), (5, "b"), (5, ""), (7, "a"),
+        ]  # fmt: skip
+        asked = ((5, "a", 5.0), (5, "b", 2.0), (5, "", 3.0), (9, "a", 4.0))
+        for step, title, value in asked:
+            found = reader.field("landscape", step=step, title=title)
+            assert found.values[0] == value
+        assert reader.field("landscape", title="c") is None
+        assert reader.field("landscape", step=6).values[0] == 5.0
+        assert reader.field_titles("spectrum") == []
+
+
 def test_index_says_where_fields_are(path) -> None:
     layers = ("0.weight", "größer")
     with RecordReader(path) as reader:

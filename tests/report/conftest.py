@@ -81,10 +81,24 @@ class MadeUp:
             for one in self.fields
         ]
 
-    def field(
-        self, kind: str, stream: str = "main", *, step: int | None = None
-    ) -> Field | None:
+    def field_titles(self, kind: str, stream: str = "main") -> Sequence[Any]:
         own = [one for one in self.fields if (one.kind, one.stream) == (kind, stream)]
+        return list(dict.fromkeys((one.step, _title(one)) for one in own))
+
+    def field(
+        self,
+        kind: str,
+        stream: str = "main",
+        *,
+        step: int | None = None,
+        title: str | None = None,
+    ) -> Field | None:
+        own = [
+            one
+            for one in self.fields
+            if (one.kind, one.stream) == (kind, stream)
+            and (title is None or _title(one) == title)
+        ]
         until = [one for one in own if step is None or one.step <= step]
         return (until or own or [None])[-1 if until else 0]
 
@@ -97,6 +111,10 @@ class MadeUp:
     def last_step(self, stream: str = "main") -> int | None:
         ends = [one.steps[-1] for (own, _), one in self.found.items() if own == stream]
         return int(max(ends)) if ends else None
+
+
+def _title(field: Field) -> str:
+    return str(field.about.get("title", ""))
 
 
 def made_up(*series: Series, **rest: Any) -> MadeUp:

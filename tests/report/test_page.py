@@ -231,28 +231,40 @@ def test_a_field_is_packed_whole_or_for_one_layer():
     assert packed_field(histogram(4), layer="net.9.weight") is None
 
 
-def test_a_report_carries_histograms_of_the_accused_and_the_last_landscape(
-    sigmoid_run, vanishing
-):
+def surface(step: int, title: str = "") -> Field:
     axes = {"alpha": (-1.0, 1.0), "beta": (-1.0, 0.0, 1.0)}
-    surfaces = [
-        Field(
-            at, "landscape", axes, np.full((2, 3), at, np.float32), about={"unit": "x"}
-        )
-        for at in (100, 299)
-    ]
-    run = replace(sigmoid_run, fields=[*map(histogram, range(40)), *surfaces])
+    values = np.full((2, 3), step, np.float32)
+    about = {"title": title} if title else {}
+    return Field(step, "landscape", axes, values, about=about)
+
+
+def test_a_report_carries_histograms_of_the_accused(sigmoid_run, vanishing):
+    run = replace(sigmoid_run, fields=[*map(histogram, range(40)), surface(299)])
     (stream,) = contents(run, [vanishing])["streams"]
     offers = {one["kind"]: one for one in stream["field_offers"]}
     assert offers["grad_histogram"]["steps"] == list(range(40))
     assert offers["grad_histogram"]["layers"] == ["net.0.weight", "net.2.weight"]
+    assert offers["grad_histogram"]["titles"] == []
     kinds = [(one["kind"], one["step"]) for one in stream["fields"]]
-    assert [step for kind, step in kinds if kind == "landscape"] == [299]
     steps = [step for kind, step in kinds if kind == "grad_histogram"]
     assert len(steps) == 16
     assert steps[-1] == 39
     layers = [one["about"].get("layer") for one in stream["fields"][:16]]
     assert set(layers) == {"net.0.weight"}
+
+
+def test_a_report_offers_just_the_slices_that_it_carries(sigmoid_run):
+    both = [surface(299, "random"), surface(299, "path")]
+    run = replace(sigmoid_run, fields=[*both, *map(surface, range(1, 8))])
+    (stream,) = contents(run, [])["streams"]
+    (offer,) = stream["field_offers"]
+    told = list(zip(offer["steps"], offer["titles"], strict=True))
+    assert told[:4] == [(step, "landscape") for step in (4, 5, 6, 7)]
+    assert told[4:] == [(299, "random"), (299, "path")]
+    assert [(one["step"], one["title"]) for one in stream["fields"]] == told
+    (served,) = contents(run, [], carried=FIRST)["streams"]
+    assert len(served["field_offers"][0]["steps"]) == 9
+    assert served["fields"] == []
 
 
 # --- numbers and batches ----------------------------------------------------------

@@ -195,6 +195,62 @@ def test_the_map_of_the_surface_tells_the_loss(visit, rich_page):
     expect(plan.locator(".tip")).to_contain_text(re.compile(r"loss 0\.01"))
 
 
+def slices() -> list[Field]:
+    """A holed surface of few computed points, and a line with a gap."""
+    whole = bowl()
+    values = whole.values.copy()
+    values[30:, 30:] = np.nan
+    ticks = TICKS.tolist()
+    told = {
+        "title": "random plane",
+        "directions": ["random 1", "random 2"],
+        "evaluated": [[i, j] for i in range(0, 41, 5) for j in range(0, 41, 5)],
+        "error": {"median": 0.001, "p95": 0.02, "max": 0.1},
+        "marks": [{"at": [0.5, 0.5], "label": HOSTILE}],
+        "mode": "train",
+    }
+    surface = Field(whole.step, "landscape", whole.axes, values, about=told)
+    about = {"title": "random line", "marks": [{"at": [0.0], "label": HOSTILE}]}
+    line = Field(whole.step, "landscape", {"alpha": ticks}, values[:, 35], about=about)
+    return [whole, surface, line]
+
+
+def test_slices_of_one_step_are_chosen_by_their_titles(visit, rich_run, tmp_path):
+    rich_run.fields = slices()
+    seen = visit()
+    page = seen.open(write_report(rich_run, [], tmp_path / "slices.html"))
+    land = view(page, "landscape")
+    chooser = land.get_by_role("combobox")
+    expect(chooser.locator("option")).to_have_text(
+        ["landscape", "random plane", "random line"]
+    )
+    chooser.select_option("random plane")
+    expect(land.locator(".note")).to_contain_text(
+        "81 of 1,681 points computed; elsewhere interpolated, error 0.1 % median, "
+        "2 % p95 of the range."
+    )
+    expect(land.locator(".note")).to_contain_text("121 of 1,681 points without")
+    plan = land.locator(".contours canvas")
+    before = plan.screenshot()
+    land.get_by_role("checkbox", name="computed points").uncheck()
+    assert plan.screenshot() != before
+    plan.focus()
+    page.keyboard.press("ArrowUp")
+    expect(land.locator(".tip")).to_contain_text("loss 0.01")
+    chooser.select_option("random line")
+    line = land.locator(".loss-line canvas")
+    line.focus()
+    for key, told in (
+        ("ArrowRight", "loss 0.573"),
+        ("Home", "loss 8.57"),
+        ("End", "not finite"),
+    ):
+        page.keyboard.press(key)
+        expect(land.locator(".tip")).to_contain_text(told)
+    assert page.locator("img").count() == 0
+    assert seen.complaints == []
+
+
 def test_a_spectrum_is_chosen_by_its_step(visit, rich_page):
     page = visit().open(rich_page)
     spectrum = view(page, "spectra")

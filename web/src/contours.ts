@@ -2,27 +2,29 @@
 // path out.
 import { viridis } from "./colours";
 import { contour, joined, type Point } from "./contour";
-import { number } from "./format";
+import { number, shorten } from "./format";
 import type { Frame } from "./heat";
-import { heightOf, type Land, levels, placeOn } from "./land";
+import { hatch } from "./hatch";
+import { heightOf, holesOf, type Land, levels, placeOn, type Relief } from "./land";
 import { FONT } from "./steps";
 import { sign } from "./surface";
 import type { Palette } from "./theme";
 
 export interface Plan {
   land: Land;
-  /** Heights from 0 to 1 on the drawn scale. */
-  heights: Float64Array;
+  relief: Relief;
   log: boolean;
+  /** Whether what was computed is marked. */
+  dots: boolean;
   frame: Frame;
   colours: Palette;
 }
 
 /** One pixel a point, beta growing upwards, to be stretched over the frame. */
-export function shades({ land, heights }: Pick<Plan, "land" | "heights">): HTMLCanvasElement {
+export function shades({ heights, columns }: Relief): HTMLCanvasElement {
   const canvas = document.createElement("canvas");
-  canvas.width = land.alpha.length;
-  canvas.height = land.beta.length;
+  canvas.width = columns;
+  canvas.height = heights.length / columns;
   const context = canvas.getContext("2d");
   if (!context) return canvas;
   const image = context.createImageData(canvas.width, canvas.height);
@@ -41,6 +43,8 @@ export function drawContours(context: CanvasRenderingContext2D, plan: Plan, sour
   context.beginPath();
   context.rect(frame.left, frame.top, frame.width, frame.height);
   context.clip();
+  const at = toPixels(plan);
+  hatch(context, holesOf(plan.land).map(([x, y]) => ([[x, y], [x + 1, y], [x + 1, y + 1], [x, y + 1]] as Point[]).map(at)), plan.colours);
   // Points lie on the frame's edges: half a pixel of the source hangs over on each side.
   const [across, down] = [frame.width / (source.width - 1), frame.height / (source.height - 1)];
   context.imageSmoothingQuality = "high";
@@ -48,26 +52,44 @@ export function drawContours(context: CanvasRenderingContext2D, plan: Plan, sour
     source, frame.left - across / 2, frame.top - down / 2, frame.width + across, frame.height + down,
   );
   drawLevels(context, plan);
+  if (plan.dots) drawDots(context, plan);
   drawPath(context, plan);
+  drawMarks(context, plan);
   context.restore();
   drawAxes(context, plan);
 }
 
-function toPixels({ land, frame }: Plan): (point: Point) => Point {
+function toPixels({ land, frame }: { land: Pick<Land, "alpha" | "beta">; frame: Frame }): (point: Point) => Point {
   const [across, down] = [frame.width / (land.alpha.length - 1), frame.height / (land.beta.length - 1)];
   return ([column, row]) => [frame.left + column * across, frame.top + frame.height - row * down];
 }
 
-function drawLevels(context: CanvasRenderingContext2D, plan: Plan): void {
-  const { land, heights, log } = plan;
+/** Where the loss was computed: small enough to look past. */
+function drawDots(context: CanvasRenderingContext2D, plan: Plan): void {
   const at = toPixels(plan);
+  context.fillStyle = "rgb(255 255 255 / 85%)";
+  context.strokeStyle = "rgb(0 0 0 / 45%)";
+  context.lineWidth = 0.7;
+  for (const place of plan.land.dots) {
+    const [x, y] = at(place);
+    context.beginPath();
+    context.arc(x, y, 1.5, 0, 2 * Math.PI);
+    context.stroke();
+    context.fill();
+  }
+}
+
+function drawLevels(context: CanvasRenderingContext2D, plan: Plan): void {
+  const { land, relief, log } = plan;
+  const onLand = toPixels(plan);
+  const at = ([column, row]: Point): Point => onLand([column / relief.times, row / relief.times]);
   const scale = heightOf(land, log);
   const taken: Point[] = [];
   context.font = FONT;
   context.textAlign = "center";
   context.textBaseline = "middle";
   for (const level of levels(land, log)) {
-    const lines = joined(contour(heights, land.alpha.length, scale(level))).map((line) => line.map(at));
+    const lines = joined(contour(relief.heights, relief.columns, scale(level))).map((line) => line.map(at));
     context.strokeStyle = scale(level) > 0.62 ? "rgb(0 0 0 / 55%)" : "rgb(255 255 255 / 62%)";
     context.lineWidth = 0.9;
     for (const line of lines) {
@@ -141,14 +163,44 @@ function drawPath(context: CanvasRenderingContext2D, plan: Plan): void {
   const own = { colours: plan.colours };
   sign(context, first, { kind: "start", ...own });
   sign(context, last, { kind: "end", ...own });
-  drawWord(context, first, "start", plan.frame);
-  drawWord(context, last, "end", plan.frame);
+  drawWord(context, first, endWord(plan, "start", first), plan.frame);
+  drawWord(context, last, endWord(plan, "end", last), plan.frame);
+}
+
+/** Where a checkpoint lies at an end of the path, its name is told there. */
+function endWord({ land: { alpha, beta, marks }, ...plan }: Plan, word: string, [x, y]: Point): string {
+  const at = toPixels({ land: { alpha, beta }, frame: plan.frame });
+  const here = marks.find((mark) => {
+    const [a, b] = at([placeOn(alpha, mark.at[0]), placeOn(beta, mark.at[1])]);
+    return Math.hypot(a - x, b - y) < 2;
+  });
+  return here?.label ? `${word}: ${shorten(here.label, 24)}` : word;
+}
+
+const CLEAR = 26; // pixels between what is written of two marks
+
+/** Checkpoints and the like; what would be written over another word is left out. */
+function drawMarks(context: CanvasRenderingContext2D, plan: Plan): void {
+  const { land: { alpha, beta, marks }, frame, colours } = plan;
+  const at = toPixels(plan);
+  const ends = [pathOn(plan.land)[0], pathOn(plan.land).at(-1)].flatMap((one) => (one ? [at(one)] : []));
+  const taken: Point[] = [...ends];
+  const placed = marks
+    .map(({ at: [a, b], label }) => ({ label, place: at([placeOn(alpha, a), placeOn(beta, b)]) }))
+    // The path's own ends have signs and words already.
+    .filter(({ place }) => !ends.some(([x, y]) => Math.hypot(x - place[0], y - place[1]) < 2));
+  for (const { place } of placed) sign(context, place, { kind: "mark", colours });
+  for (const { place, label } of placed) {
+    if (taken.some(([x, y]) => Math.abs(x - place[0]) < 3 * CLEAR && Math.abs(y - place[1]) < CLEAR / 2)) continue;
+    taken.push(place);
+    drawWord(context, place, shorten(label, 24), frame);
+  }
 }
 
 function drawWord(context: CanvasRenderingContext2D, [x, y]: Point, word: string, frame: Frame): void {
   context.font = `600 ${FONT}`;
   context.textBaseline = "middle";
-  const right = x + 50 < frame.left + frame.width;
+  const right = x + context.measureText(word).width + 16 < frame.left + frame.width;
   context.textAlign = right ? "left" : "right";
   context.lineWidth = 3.5;
   context.strokeStyle = "rgb(15 18 22 / 80%)";

@@ -77,12 +77,14 @@ export interface FieldData {
   about: Record<string, unknown>;
 }
 
-/** Where fields of one kind were recorded; `steps` ascending. */
+/** Where fields of one kind were recorded; `steps` in the order of recording. */
 export interface FieldOffer {
   kind: string;
   title: string;
   steps: number[];
   layers: string[];
+  /** One for each step where a step may have several, such as slices; else empty. */
+  titles: string[];
 }
 
 export interface Reason {

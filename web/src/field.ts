@@ -3,7 +3,7 @@ import type { FieldData, FieldOffer, StreamData } from "./data";
 
 /** The recorded field nearest to a step; of one layer, if that is named. */
 export type AskField = (
-  kind: string, stream: string, step: number, layer: string | null,
+  kind: string, stream: string, step: number, layer: string | null, title?: string,
 ) => Promise<FieldData | null>;
 
 /** The last of these steps at or before a step, else the first; null of none. */

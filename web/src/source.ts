@@ -31,6 +31,8 @@ export interface FieldQuestion {
   /** The nearest recorded step at or before it; the last of all when left out. */
   step?: number;
   layer?: string;
+  /** As told in the offer: which of several at one step. */
+  title?: string;
 }
 
 export interface Hearer<News> {
@@ -116,6 +118,7 @@ export function carried(data: PageData, question: FieldQuestion): FieldData | nu
   const stream = data.streams.find((one) => one.name === question.stream);
   const fields = (stream?.fields ?? [])
     .filter((one) => one.kind === question.kind && of(one, question.layer))
+    .filter((one) => question.title === undefined || one.title === question.title)
     .sort((a, b) => a.step - b.step);
   const before = fields.filter((one) => one.step <= (question.step ?? Infinity));
   const found = before.at(-1) ?? fields[0] ?? null;

@@ -8,8 +8,13 @@ export interface Spectrum {
   /** Ascending eigenvalues, and the density at each. */
   at: number[];
   density: number[];
-  /** Largest eigenvalues, largest first. */
+  /** Largest eigenvalues, largest first, and how far each may be off, if that is told. */
   top: number[];
+  errors: (number | null)[];
+  /** Of which matrix; "" if that is not told. */
+  operator: string;
+  /** Products with the matrix that it took; null if that is not told. */
+  products: number | null;
   /** Share of all eigenvalues that is below zero; null where that cannot be told. */
   below: number | null;
 }
@@ -22,8 +27,31 @@ export function spectrumOf(field: FieldData): Spectrum | null {
   const at = (axis?.ticks ?? []).map(Number);
   const density = field.values.slice(0, at.length).map((value) => value ?? 0);
   if (at.length < 2 || density.length !== at.length || !at.every(Number.isFinite)) return null;
-  const top = numbersOf(field.about["top"]).sort((a, b) => b - a);
-  return { step: field.step, at, density, top, below: belowZero(at, density) };
+  const listed = numbersOf(field.about["top"]);
+  const off = field.about["errors"];
+  const errors = listed.map((_, rank): number | null => {
+    const one: unknown = Array.isArray(off) ? off[rank] : null;
+    return typeof one === "number" ? one : null;
+  });
+  const order = [...listed.keys()].sort((a, b) => (listed[b] ?? 0) - (listed[a] ?? 0));
+  const { operator, products } = field.about;
+  return {
+    step: field.step, at, density, below: belowZero(at, density),
+    top: order.map((rank) => listed[rank] ?? 0), errors: order.map((rank) => errors[rank] ?? null),
+    operator: typeof operator === "string" ? operator : "", products: typeof products === "number" ? products : null,
+  };
+}
+
+const OPERATORS: Record<string, string> = {
+  hessian: "Hessian", ggn: "Gauss–Newton matrix", fisher: "Fisher matrix", empirical_fisher: "empirical Fisher matrix",
+  preconditioned: "preconditioned Hessian", preconditioned_hessian: "preconditioned Hessian",
+};
+
+/** Which matrix, and what looking at it took. */
+export function matrixOf({ operator, products }: Pick<Spectrum, "operator" | "products">): string {
+  const name = OPERATORS[operator] ?? operator.replaceAll("_", " ");
+  const cost = products === null ? "" : `${products.toLocaleString("en-US")} products`;
+  return [name, cost].filter(Boolean).join(", ");
 }
 
 /** Trapezoids; the cell that holds zero is cut there. */

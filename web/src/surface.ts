@@ -1,4 +1,5 @@
 // A surface seen from a side: heights and a view in, a picture on a plain canvas out.
+import { hatch } from "./hatch";
 import { between } from "./land";
 import { clear, empty, fill, type Mesh, type Pixels, seen } from "./raster";
 import { FONT } from "./steps";
@@ -13,12 +14,18 @@ export interface View {
 
 export const FRONT: View = { turn: -0.72, tilt: 0.62, zoom: 1 };
 
+/** All places are [column, row] of the heights' grid, whole or between its points. */
 export interface Scene {
   heights: Float64Array;
   columns: number;
-  /** Fractional [column, row] of each point of the path. */
+  /** The way that training went. */
   path: [number, number][];
-  /** Pointed at in the contour plot: fractional [column, row]. */
+  marks: { at: [number, number]; label: string }[];
+  /** Where it was computed; empty where that is not shown. */
+  dots: [number, number][];
+  /** Outlines of cells without a number. */
+  holes: [number, number][][];
+  /** Pointed at in the contour plot. */
   pointed: [number, number] | null;
 }
 
@@ -35,7 +42,7 @@ export interface Paper {
 const RIM = "#14181d"; // around what is drawn over the map's colours
 const TALL = 0.95; // height of the box beside its half width of 1
 const SIDE = 84; // pixels left and right for what is written beside the box
-const MESH = 6; // a line every so many cells
+const LINES = 10; // of the mesh along the longer side
 const NEAR = 0.02; // what lies on the surface is seen through so much of it
 
 /** From grid places and height to CSS pixels, and how near that is. */
@@ -85,6 +92,7 @@ export class Painter {
     context.imageSmoothingQuality = "high";
     context.drawImage(this.sheet, 0, 0, paper.width, paper.height);
     drawMesh(context, drawing);
+    drawDots(context, drawing);
     drawPath(context, drawing);
   }
 
@@ -152,9 +160,10 @@ function spotOf({ scene, project, pixels, paper }: Drawing, [column, row]: [numb
   return { x, y, seen: seen(pixels, [x * paper.fineness, y * paper.fineness], depth + NEAR) };
 }
 
-/** Fine lines along every sixth row and column help to see the shape. */
+/** Fine lines along some rows and columns help to see the shape. */
 function drawMesh(context: CanvasRenderingContext2D, drawing: Drawing): void {
   const { scene: { heights, columns }, rows } = drawing;
+  const gap = Math.max(Math.round((Math.max(columns, rows) - 1) / LINES), 1);
   context.beginPath();
   const line = (points: [number, number][]): void => {
     let pen = false;
@@ -165,12 +174,26 @@ function drawMesh(context: CanvasRenderingContext2D, drawing: Drawing): void {
       pen = spot?.seen ?? false;
     }
   };
-  const every = (count: number): number[] => Array.from({ length: Math.floor((count - 1) / MESH) + 1 }, (_, at) => at * MESH);
+  const every = (count: number): number[] => Array.from({ length: Math.floor((count - 1) / gap) + 1 }, (_, at) => at * gap);
   for (const row of every(rows)) line(Array.from({ length: columns }, (_, column) => [column, row]));
   for (const column of every(columns)) line(Array.from({ length: rows }, (_, row) => [column, row]));
   context.strokeStyle = "rgb(0 0 0 / 26%)";
   context.lineWidth = 0.7;
   context.stroke();
+}
+
+function drawDots(context: CanvasRenderingContext2D, drawing: Drawing): void {
+  context.fillStyle = "rgb(255 255 255 / 80%)";
+  context.strokeStyle = "rgb(0 0 0 / 45%)";
+  context.lineWidth = 0.6;
+  for (const place of drawing.scene.dots) {
+    const spot = spotOf(drawing, place);
+    if (!spot?.seen) continue;
+    context.beginPath();
+    context.arc(spot.x, spot.y, 1.3, 0, 2 * Math.PI);
+    context.stroke();
+    context.fill();
+  }
 }
 
 /** Points of the path less than half a cell apart. */
@@ -216,39 +239,40 @@ function drawPath(context: CanvasRenderingContext2D, drawing: Drawing): void {
     const spot = point ? spotOf(drawing, point) : null;
     if (spot) sign(context, [spot.x, spot.y], { kind, colours });
   };
+  for (const { at } of drawing.scene.marks) mark(at, "mark");
   mark(path[0], "start");
   if (path.length > 1) mark(path.at(-1), "end");
   mark(pointed, "here");
 }
 
-export type SignKind = "start" | "end" | "here";
+export type SignKind = "start" | "end" | "here" | "mark";
 
-/** A ring where training began, a diamond where it ended, a cross where one points. */
+/** A ring where training began, a diamond where it ended, a disc at a checkpoint, a cross where one points. */
 export function sign(
   context: CanvasRenderingContext2D, [x, y]: readonly [number, number], { kind, colours }: { kind: SignKind; colours: Palette },
 ): void {
   context.save();
   context.translate(x, y);
   context.beginPath();
-  if (kind === "start") context.arc(0, 0, 5, 0, 2 * Math.PI);
+  if (kind === "start" || kind === "mark") context.arc(0, 0, kind === "start" ? 5 : 3.2, 0, 2 * Math.PI);
   else if (kind === "end") for (const [dx, dy] of [[0, -7], [7, 0], [0, 7], [-7, 0]] as const) context.lineTo(dx, dy);
   else for (const [a, b] of [[7, 0], [0, 7]] as const) { context.moveTo(-a, -b); context.lineTo(a, b); }
   if (kind !== "here") context.closePath();
-  context.lineWidth = kind === "here" ? 3.6 : 4.6;
+  context.lineWidth = kind === "here" ? 3.6 : kind === "mark" ? 3 : 4.6;
   context.strokeStyle = RIM;
   context.stroke();
   context.lineWidth = kind === "here" ? 1.6 : 2;
   context.strokeStyle = kind === "here" ? "#ffffff" : colours.route;
   context.fillStyle = kind === "start" ? RIM : colours.route;
   if (kind !== "here") context.fill();
-  context.stroke();
+  if (kind !== "mark") context.stroke();
   context.restore();
 }
 
 // --- the box around it -------------------------------------------------------------
 
 /** Floor, far walls with the heights on them, names of the directions. */
-function drawBox(context: CanvasRenderingContext2D, { project, view, scene: { columns }, rows, paper }: Drawing): void {
+function drawBox(context: CanvasRenderingContext2D, { project, view, scene: { columns, holes }, rows, paper }: Drawing): void {
   const { colours } = paper;
   const far: [number, number] = [Math.sin(view.turn) >= 0 ? 0 : columns - 1, Math.cos(view.turn) >= 0 ? rows - 1 : 0];
   const near: [number, number] = [columns - 1 - far[0], rows - 1 - far[1]];
@@ -265,6 +289,10 @@ function drawBox(context: CanvasRenderingContext2D, { project, view, scene: { co
   line([[0, 0, 0], [columns - 1, 0, 0], [columns - 1, rows - 1, 0], [0, rows - 1, 0], [0, 0, 0]], colours.edge);
   for (const { at } of paper.ticks) line([[near[0], far[1], at], [...far, at], [far[0], near[1], at]], colours.grid);
   for (const [x, y] of [[near[0], far[1]], far, [far[0], near[1]]] as const) line([[x, y, 0], [x, y, 1]], colours.edge);
+  hatch(context, holes.map((outline) => outline.map(([column, row]) => {
+    const [x, y] = project(column, row, 0);
+    return [x, y] as const;
+  })), colours);
   context.font = FONT;
   context.fillStyle = colours.soft;
   context.textBaseline = "middle";

@@ -27,6 +27,7 @@ from surefoot.report.packing import (
     numbers,
     packed_field,
     shortened,
+    titled,
 )
 from surefoot.report.page import report_text
 from surefoot.report.panels import Query, panel
@@ -129,15 +130,17 @@ class Answers:
         """
         with self._library.reading(self._library.path(name)) as reader:
             _check_stream(reader, asked.stream)
-            found = reader.field(asked.kind, asked.stream, step=asked.step)
-            if found is None and asked.step is not None:
-                steps = [
-                    step
-                    for kind, stream, step, _ in reader.field_index()
-                    if (kind, stream) == (asked.kind, asked.stream)
+            there = reader.field_titles(asked.kind, asked.stream)
+            if asked.title is not None:
+                there = [
+                    one for one in there if titled(asked.kind, one[1]) == asked.title
                 ]
-                first = min(steps, default=None)
-                found = reader.field(asked.kind, asked.stream, step=first)
+                if not there:
+                    return None
+            title = None if asked.title is None else there[0][1]
+            first = min((step for step, _ in there), default=0)
+            step = None if asked.step is None else max(asked.step, first)
+            found = reader.field(asked.kind, asked.stream, step=step, title=title)
         return None if found is None else packed_field(found, layer=asked.layer)
 
     def verdict(self, name: str, events_from: int) -> dict[str, Json]:

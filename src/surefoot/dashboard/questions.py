@@ -26,12 +26,16 @@ class QuestionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FieldQuestion:
-    """A field of one kind, of all layers or one; the nearest at or before `step`."""
+    """A field of one kind, of all layers or one; the nearest at or before `step`.
+
+    `title` is the one that the page was told: it tells several at one step apart.
+    """
 
     kind: str
     stream: str = "main"
     step: int | None = None
     layer: str | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def field_question(pairs: Pairs) -> FieldQuestion:
         stream=told.get("stream", "main"),
         step=_steps(told, "step"),
         layer=told.get("layer"),
+        title=told.get("title"),
     )
 
 

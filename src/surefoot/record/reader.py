@@ -257,18 +257,37 @@ class RecordReader:
             for one in self._tables.fields()
         ]
 
+    def field_titles(self, kind: str, stream: str = "main") -> list[tuple[int, str]]:
+        """Step and title of each field of a kind, in written order.
+
+        A field without a title has "". Of two with the same step and title the later
+        one stays, in the place of the earlier.
+        """
+        found = [
+            (one.step, one.title)
+            for one in self._tables.fields()
+            if (one.kind, one.stream) == (kind, stream)
+        ]
+        return list(dict.fromkeys(found))
+
     def field(
-        self, kind: str, stream: str = "main", *, step: int | None = None
+        self,
+        kind: str,
+        stream: str = "main",
+        *,
+        step: int | None = None,
+        title: str | None = None,
     ) -> Field | None:
         """The last field of a kind at or before `step`; the last of all if None.
 
-        None where there is none.
+        Only those with that title, where one is given. None where there is none.
         """
         found = [
             one
             for one in self._tables.fields()
             if one.kind == kind and one.stream == stream
             if step is None or one.step <= step
+            if title is None or one.title == title
         ]
         if not found:
             return None

@@ -36,13 +36,17 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class FieldEntry:
-    """Where a field was recorded; `layers` is empty where it has no such axis."""
+    """Where a field was recorded; `layers` is empty where it has no such axis.
+
+    `title` tells several of one kind and step apart; "" where none was given.
+    """
 
     number: int
     kind: str
     stream: str
     step: int
     layers: tuple[str, ...]
+    title: str
 
 
 @dataclass(slots=True)
@@ -56,6 +60,12 @@ class _Seen:
     events: list[Event] = field(default_factory=list[Event])
     fields: list[FieldEntry] = field(default_factory=list[FieldEntry])
     seal: dict[str, Any] | None = None
+
+
+def _title(about: str) -> str:
+    """What a field calls itself; "" where it does not."""
+    told = json.loads(about)
+    return str(told.get("title", "")) if isinstance(told, dict) else ""
 
 
 class Tables:
@@ -261,7 +271,8 @@ class Tables:
         known = seen[-1].number if seen else 0
         sealed = self._seal().get("field")
         found = self._fetched(
-            "SELECT id, kind, stream, step, axes FROM field WHERE id > ? ORDER BY id",
+            "SELECT id, kind, stream, step, axes, about FROM field WHERE id > ? "
+            "ORDER BY id",
             (known,),
         )
         if self.damage is None and known + len(found) != (
@@ -271,10 +282,10 @@ class Tables:
         if self._seen.fields is not seen:  # newly damaged: forgotten what was known
             return self.fields()
         layers = {seen[-1].layers: seen[-1].layers} if seen else {}
-        for number, kind, stream, step, axes in found:
+        for number, kind, stream, step, axes, about in found:
             ticks: Any = dict(json.loads(axes)).get("layer", ())
             names = layers.setdefault(tuple(ticks), tuple(ticks))
-            seen.append(FieldEntry(number, kind, stream, step, names))
+            seen.append(FieldEntry(number, kind, stream, step, names, _title(about)))
         return seen
 
     def field(self, number: int) -> Field | None:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from surefoot.report.batches import outstanding
+from surefoot.report.fields import carried_fields, field_offers
 from surefoot.report.packing import (
     Json,
     Names,
     jsonable,
     packed,
-    packed_field,
     shortened,
 )
 from surefoot.report.panels import (
@@ -38,8 +36,6 @@ FORMAT = 2
 
 _EVENTS = 2_000
 _MODULES = 500
-_HISTOGRAM_STEPS = 16  # of each accused layer that a report carries
-_SPECTRA = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +209,8 @@ def _stream(
         ],
         "panels": {name: packed(one, names) for name, one in found.items()},
         "details": _details(record, own, found, names) if carried.all else [],
-        "field_offers": _field_offers(record, stream),
-        "fields": _fields(record, own, stream) if carried.all else [],
+        "field_offers": field_offers(record, stream, whole=carried.all),
+        "fields": carried_fields(record, own, stream) if carried.all else [],
         "batches": [jsonable(asdict(one)) for one in outstanding(record, stream)],
     }
     if not dropped or not carried.all:
@@ -299,62 +295,3 @@ def _details(
                     {"quantity": name, "layer": names.index(layer), "panel": shown}
                 )
     return out
-
-
-# --- fields ---------------------------------------------------------------------
-
-
-def _field_offers(record: Record, stream: str) -> list[dict[str, Json]]:
-    """Where fields were recorded: FieldOffer of the page, one a kind."""
-    offers: dict[str, dict[str, Json]] = {}
-    for kind, own, step, layers in record.field_index():
-        if own != stream:
-            continue
-        offer = offers.setdefault(
-            kind,
-            {"kind": kind, "title": kind.replace("_", " "), "steps": [], "layers": []},
-        )
-        offer["steps"].append(step)
-        known = set(offer["layers"])
-        offer["layers"] += [one for one in map(shortened, layers) if one not in known]
-    return list(offers.values())
-
-
-def _fields(
-    record: Record, own: Sequence[Diagnosis], stream: str
-) -> list[dict[str, Json]]:
-    """The fields that a report carries: histograms of accused layers only."""
-    steps: dict[str, list[int]] = {}
-    for kind, name, step, _ in record.field_index():
-        if name == stream:
-            steps.setdefault(kind, []).append(step)
-    out: list[dict[str, Json]] = []
-    for kind, recorded in steps.items():
-        most = {"landscape": 1, "spectrum": _SPECTRA}.get(kind, _HISTOGRAM_STEPS)
-        for step in _spread(recorded, most):
-            field = record.field(kind, stream, step=step)
-            if field is None:
-                continue
-            if kind in ("landscape", "spectrum"):
-                shown = [packed_field(field)]
-            else:
-                there = [str(one) for one in field.axes.get("layer", ())]
-                shown = [_of_layer(field, layer) for layer in accused(own, there)[:3]]
-            out += [one for one in shown if one is not None]
-    return out
-
-
-def _of_layer(field: Any, layer: str) -> dict[str, Json] | None:
-    """One layer of a field, and whose it is."""
-    shown = packed_field(field, layer=layer)
-    if shown is not None:
-        shown["about"]["layer"] = shortened(layer)
-    return shown
-
-
-def _spread(steps: Sequence[int], most: int) -> list[int]:
-    """At most `most` of the steps, evenly spread, the last among them."""
-    if len(steps) <= most:
-        return list(steps)
-    at = np.linspace(len(steps) - 1, 0, most).round().astype(int)
-    return [steps[one] for one in sorted(set(at.tolist()))]

@@ -139,7 +139,7 @@ def packed_field(field: Field, *, layer: str | None = None) -> dict[str, Json] |
     return {
         "kind": field.kind,
         "step": field.step,
-        "title": shortened(str(about.pop("title", field.kind.replace("_", " ")))),
+        "title": titled(field.kind, str(about.pop("title", ""))),
         "unit": shortened(str(about.pop("unit", ""))),
         "axes": [
             {"name": name, "ticks": [jsonable(tick) for tick in ticks]}
@@ -148,6 +148,15 @@ def packed_field(field: Field, *, layer: str | None = None) -> dict[str, Json] |
         "values": numbers(values.ravel()),
         "about": jsonable(about),
     }
+
+
+def titled(kind: str, title: str) -> str:
+    """What a field is called on the page: by its title, else by its kind.
+
+    >>> titled("grad_histogram", "")
+    'grad histogram'
+    """
+    return shortened(title or kind.replace("_", " "))
 
 
 # --- JSON -----------------------------------------------------------------------

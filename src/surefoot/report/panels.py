@@ -56,8 +56,17 @@ class Record(Protocol):
 
     def field_index(self) -> Sequence[Any]: ...  # noqa: D102
 
+    def field_titles(  # noqa: D102
+        self, kind: str, stream: str = "main"
+    ) -> Sequence[tuple[int, str]]: ...
+
     def field(  # noqa: D102
-        self, kind: str, stream: str = "main", *, step: int | None = None
+        self,
+        kind: str,
+        stream: str = "main",
+        *,
+        step: int | None = None,
+        title: str | None = None,
     ) -> Field | None: ...
 
     def overview(  # noqa: D102

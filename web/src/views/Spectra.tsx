@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { FieldOffer } from "../data";
 import { type AskField, ofLayer } from "../field";
 import { number, step } from "../format";
-import { type Spectrum, spectrumOf } from "../spectrum";
+import { matrixOf, type Spectrum, spectrumOf } from "../spectrum";
 import type { Theme } from "../theme";
 import { SpectrumPlot } from "./SpectrumPlot";
 import { useField } from "./useField";
@@ -66,9 +66,14 @@ export function Spectra({ ask, stream, offer, edgeAt, theme }: Props) {
 }
 
 function told(spectrum: Spectrum): string {
-  const largest = spectrum.top.length ? ` Largest: ${spectrum.top.slice(0, 5).map((one) => number(one)).join(", ")}.` : "";
+  const one = (value: number, rank: number): string => {
+    const error = spectrum.errors[rank];
+    return error ? `${number(value)} ± ${number(error, 2)}` : number(value);
+  };
+  const largest = spectrum.top.length ? ` Largest: ${spectrum.top.slice(0, 5).map(one).join(", ")}.` : "";
+  const matrix = matrixOf(spectrum);
   const below = spectrum.below === null ? "" : ` ${share(spectrum.below)} of the eigenvalues lie below zero, where the loss curves downwards.`;
-  return `Step ${step(spectrum.step)}.${largest}${below}`;
+  return `Step ${step(spectrum.step)}.${matrix && ` ${matrix}.`}${largest}${below}`;
 }
 
 function share(part: number): string {

@@ -57,7 +57,7 @@ function draw(context: CanvasRenderingContext2D, { spectrum, edge, width, colour
   context.lineJoin = "round";
   context.stroke();
   if (edge !== null && edge > low && edge < high) drawEdge(context, { x: xOf(edge), edge, frame, colours });
-  drawTop(context, { tops: spectrum.top, xOf, bottom, colours, right: frame.left + frame.width });
+  drawTop(context, { tops: spectrum.top, errors: spectrum.errors, xOf, bottom, colours, right: frame.left + frame.width });
 }
 
 interface GridLines {
@@ -97,17 +97,22 @@ function drawGrid(context: CanvasRenderingContext2D, { frame, colours, xOf, from
 
 interface Tops {
   tops: number[];
+  errors: (number | null)[];
   xOf: (value: number) => number;
   bottom: number;
   colours: Palette;
   right: number;
 }
 
-/** A pennant under the axis for each of the largest, the largest with its number. */
-function drawTop(context: CanvasRenderingContext2D, { tops, xOf, bottom, colours, right }: Tops): void {
+/** A pennant under the axis for each of the largest with its error, the largest with its number. */
+function drawTop(context: CanvasRenderingContext2D, { tops, errors, xOf, bottom, colours, right }: Tops): void {
   context.fillStyle = colours.ink;
   tops.forEach((value, rank) => {
     const x = xOf(value);
+    const error = errors[rank] ?? 0;
+    const [from, to] = [xOf(value - error), Math.min(xOf(value + error), right)];
+    // A bar that the pennant would hide says nothing.
+    if (to - from > 9) context.fillRect(from, bottom + 5, to - from, 1.5);
     context.beginPath();
     context.moveTo(x, bottom + 1);
     context.lineTo(x - 4.5, bottom + 9);

@@ -24,6 +24,7 @@ export function StreamParts({ stream, accusing, focus, opened, theme }: Props) {
   const ask = useAskField(opened);
   const { name, facts, batches } = stream;
   const landscape = useSame(offerOf(stream, "landscape"));
+  const convexity = useSame(offerOf(stream, "convexity"));
   const spectrum = useSame(offerOf(stream, "spectrum"));
   const rate = stream.panels["lr"];
   const edgeAt = useMemo(() => edgeOf(rate?.kind === "line" ? rate : null), [rate]);
@@ -43,9 +44,10 @@ export function StreamParts({ stream, accusing, focus, opened, theme }: Props) {
       <Batches batches={batches} show={(step) => { focus.step(step); approach(); }} />
     </section>
   ), [batches, focus]);
-  const surface = useMemo(
-    () => landscape && <Landscape ask={ask} stream={name} offer={landscape} theme={theme} />,
-    [ask, name, landscape, theme]);
+  const surface = useMemo(() => {
+    const offers = [landscape, convexity].filter((one) => one !== null);
+    return offers.length > 0 && <Landscape ask={ask} stream={name} offers={offers} theme={theme} />;
+  }, [ask, name, landscape, convexity, theme]);
   return (
     <>
       <div class="pair">{model}{table}</div>
@@ -57,7 +59,7 @@ export function StreamParts({ stream, accusing, focus, opened, theme }: Props) {
 
 /** The same offer until another step or layer is offered. */
 function useSame(offer: FieldOffer | null): FieldOffer | null {
-  const key = offer && `${offer.steps.length} ${offer.steps.at(-1) ?? ""} ${offer.layers.length}`;
+  const key = offer && `${offer.steps.length} ${offer.steps.at(-1) ?? ""} ${offer.layers.length} ${offer.titles.at(-1) ?? ""}`;
   return useMemo(() => offer, [key]);
 }
 

@@ -1,15 +1,13 @@
 // A surface that one can turn: heights in, a picture that follows hand and keys out.
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { canvasOf } from "../canvas";
-import { FRONT, Painter, turned, type View } from "../surface";
+import { FRONT, Painter, type Scene, turned, type View } from "../surface";
 import { palette, type Theme } from "../theme";
 import { useWidth } from "./useWidth";
 
 interface Props {
-  heights: Float64Array;
-  columns: number;
-  path: [number, number][];
-  pointed: [number, number] | null;
+  /** The same object until something else is to be seen. */
+  scene: Scene;
   ticks: { at: number; label: string }[];
   theme: Theme;
   label: string;
@@ -19,7 +17,7 @@ const STEP = Math.PI / 36;
 const TURN = 0.0085; // radians a pixel
 const RESTING = 140; // milliseconds
 
-export function SurfacePlot({ heights, columns, path, pointed, ticks, theme, label }: Props) {
+export function SurfacePlot({ scene, ticks, theme, label }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useWidth(box);
@@ -32,14 +30,14 @@ export function SurfacePlot({ heights, columns, path, pointed, ticks, theme, lab
     const draw = (fineness: number): void => {
       const context = canvasOf(canvas.current, width, height);
       if (!context || width < 40) return;
-      painter.current?.draw(context, { heights, columns, path, pointed }, view, { width, height, colours, ticks, fineness });
+      painter.current?.draw(context, scene, view, { width, height, colours, ticks, fineness });
     };
     if (window.matchMedia("print").matches) draw(2);
     // One drawing a frame, however fast the hand moves; a smooth one once it rests.
     const frame = requestAnimationFrame(() => draw(1));
     const rest = setTimeout(() => draw(2), RESTING);
     return () => { cancelAnimationFrame(frame); clearTimeout(rest); };
-  }, [heights, columns, path, pointed, view, width, height, colours, ticks]);
+  }, [scene, view, width, height, colours, ticks]);
   const drag = useDrag(look);
   const onKeyDown = (event: KeyboardEvent): void => {
     const next = keyed(event, view);

@@ -15,22 +15,24 @@ export interface Wanted {
   stream: string;
   step: number;
   layer: string | null;
+  /** Of several at one step. */
+  title?: string;
 }
 
 /** The field before stays until the next one is there. */
-export function useField(ask: AskField, { kind, stream, step, layer }: Wanted): Asked {
+export function useField(ask: AskField, { kind, stream, step, layer, title }: Wanted): Asked {
   const [asked, set] = useState<Asked>({ field: null, state: "loading", trouble: "" });
   useEffect(() => {
     let wanted = true;
     set((before) => ({ ...before, state: "loading" }));
-    ask(kind, stream, step, layer).then(
+    ask(kind, stream, step, layer, title).then(
       (field) => { if (wanted) set({ field, state: field ? "ready" : "none", trouble: "" }); },
       (error: unknown) => {
         if (wanted) set({ field: null, state: "failed", trouble: error instanceof Error ? error.message : String(error) });
       },
     );
     return () => { wanted = false; };
-  }, [ask, kind, stream, step, layer]);
+  }, [ask, kind, stream, step, layer, title]);
   return asked;
 }
 
@@ -56,7 +58,8 @@ export function useFields(ask: AskField, wanted: Omit<Wanted, "step">, steps: nu
 /** Asks the source of a run for its fields. */
 export function useAskField({ source, name }: Pick<Opened, "source" | "name">): AskField {
   return useCallback(
-    (kind, stream, step, layer) => source.field(name, { kind, stream, step, ...(layer === null ? {} : { layer }) }),
+    (kind, stream, step, layer, title) => source.field(
+      name, { kind, stream, step, ...(layer === null ? {} : { layer }), ...(title === undefined ? {} : { title }) }),
     [source, name],
   );
 }
