@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from surefoot.experiments.verdict import t_limit, verdict
+from surefoot.experiments.verdict import verdict
+from surefoot.signatures.statistics import t_limit
 from surefoot.types import Prescription
 
 REMEDY = Prescription("planted", (), "", "")

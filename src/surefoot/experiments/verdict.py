@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from surefoot.signatures.statistics import t_limit
 from surefoot.types import Prescription, Verdict
-
-CONFIDENCE = 0.95
 
 
 def verdict(
@@ -73,29 +72,3 @@ def _finite(
     worst = seen.min() if higher else seen.max()
     arms = np.where(np.isfinite(arms), arms, worst)
     return arms[0], arms[1]
-
-
-def t_limit(freedom: int, confidence: float = CONFIDENCE) -> float:
-    """Two-sided limit of Student's t, found by bisection on its distribution.
-
-    >>> [round(t_limit(n), 3) for n in (2, 4, 9)]
-    [4.303, 2.776, 2.262]
-    """
-    target = (1 + confidence) / 2
-    low, high = 0.0, 1e3
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _t_probability(middle, freedom) < target:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _t_probability(t: float, freedom: int) -> float:
-    """P(T <= t), exact: with θ = atan(t/√ν) the integrand is cos^(ν-1) θ."""
-    angle = math.atan(t / math.sqrt(freedom))
-    theta = np.linspace(0.0, angle, 4001)
-    area = float(np.trapezoid(np.cos(theta) ** (freedom - 1), theta))
-    log_scale = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
-    return 0.5 + area * math.exp(log_scale) / math.sqrt(math.pi)

@@ -6,11 +6,16 @@ constant, full of holes, or not finite.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+CONFIDENCE = 0.95
+"""Of the intervals that are stated."""
 
 TO_SIGMA = 1.4826
 """Median absolute deviation to standard deviation, for a Gaussian (Huber 1981)."""
@@ -184,3 +189,33 @@ def root_sum_square(rows: npt.NDArray[np.floating]) -> Array:
     """2-norm of each row, NaN counted as zero: shape `[n, k]` to `[n]`, float64."""
     clean = np.where(np.isnan(rows), 0, rows)
     return np.sqrt(np.einsum("ij,ij->i", clean, clean, dtype=np.float64))
+
+
+def t_limit(freedom: int, confidence: float = CONFIDENCE) -> float:
+    """Two-sided limit of Student's t, found by bisection on its distribution.
+
+    Args:
+        freedom: degrees of freedom, 1 or more.
+        confidence: probability of lying within the limit on either side.
+
+    >>> [round(t_limit(n), 3) for n in (2, 4, 9)]
+    [4.303, 2.776, 2.262]
+    """
+    target = (1 + confidence) / 2
+    low, high = 0.0, 1e3
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _t_probability(middle, freedom) < target:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _t_probability(t: float, freedom: int) -> float:
+    """P(T <= t), exact: with θ = atan(t/√ν) the integrand is cos^(ν-1) θ."""
+    angle = math.atan(t / math.sqrt(freedom))
+    theta = np.linspace(0.0, angle, 4001)
+    area = float(np.trapezoid(np.cos(theta) ** (freedom - 1), theta))
+    log_scale = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
+    return 0.5 + area * math.exp(log_scale) / math.sqrt(math.pi)

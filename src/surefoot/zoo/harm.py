@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from surefoot.experiments.verdict import t_limit
+from surefoot.signatures.statistics import t_limit
 from surefoot.zoo.task import Scores
 
 SIGNIFICANCE = 0.01

@@ -1,0 +1,159 @@
+"""A symmetric operator and a first vector come in, a basis that grows goes out.
+
+The recurrence of Lanczos (1950) with every new vector orthogonalised twice against all
+that came before, by classical Gram-Schmidt (Giraud and others 2005: twice is enough):
+without it, converged eigenvalues come back as copies. All coefficients are kept, not
+only the three of the recurrence: what should be zero among them tells how far the
+operator is from symmetric, which the stated errors contain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from surefoot.curvature.errors import CurvatureError
+from surefoot.curvature.matrix import Matrix, Probes
+
+Numbers = npt.NDArray[np.float64]
+
+ROWS = 8
+"""Basis vectors are kept in blocks of so many: no copying, and few unused rows."""
+
+NOTHING = 100
+"""A remainder below so many roundings of the operator's norm is rounding: the basis
+spans an invariant subspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ritz:
+    """Eigenpairs of the operator seen through a basis, ascending.
+
+    `values` `[m]` and `shares` `[m, m]`: column `i` says how much of each basis vector
+    is in Ritz vector `i`. `outside` `[m]` is the part of the residual `A y - θ y` that
+    lies outside the basis, `skew` `[m]` the part inside: 0 for a symmetric operator.
+    """
+
+    values: Numbers
+    shares: Numbers
+    outside: Numbers
+    skew: Numbers
+
+
+class Krylov:
+    """An orthonormal basis, and the operator's coefficients on it.
+
+    `size` vectors so far. `whole` is True when there is no direction left, `restarts`
+    counts the fresh random vectors that were taken because the basis had become an
+    invariant subspace.
+    """
+
+    def __init__(self, matrix: Matrix, first: Tensor, probes: Probes) -> None:
+        self.size = 0
+        self.restarts = 0
+        self._matrix = matrix
+        self._probes = probes
+        self._blocks: list[Tensor] = []
+        self._columns: list[Numbers] = []
+        self._norms: list[float] = []
+        self._scale = 0.0
+        self._rounding = float(torch.finfo(matrix.dtype).eps)
+        self._next = first / first.norm()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the basis spans the whole space."""
+        return self.size == self._matrix.size
+
+    @property
+    def ended(self) -> bool:
+        """Whether the basis spans an invariant subspace: nothing new was left."""
+        return self._norms[-1] == 0.0
+
+    def grow(self) -> None:
+        """Multiply the newest vector, and keep what is new in the product.
+
+        Raises:
+            CurvatureError: the product is not finite.
+        """
+        self._keep(self._next)
+        rest, inside = self.outside(self._matrix @ self._next)
+        # One copy to the host a product: it decides whether to go on.
+        *column, norm = torch.cat([inside, rest.norm()[None]]).tolist()
+        if not np.isfinite([*column, norm]).all():
+            raise CurvatureError(
+                f"product {self.size} with the operator holds NaN or infinity; "
+                "expected finite numbers; check the weights and the loss, or compute "
+                "in float32"
+            )
+        self._scale = max(self._scale, *map(abs, column), norm)
+        small = NOTHING * self._rounding * self._scale
+        known = norm > small and not self.whole
+        self._columns.append(np.array(column))
+        self._norms.append(norm if known else 0.0)
+        if known:
+            self._next = rest / norm
+        elif not self.whole:
+            self.restarts += 1
+            self._next = self._fresh()
+
+    def outside(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """The part `[n]` outside the basis, and the coefficients `[size]` inside."""
+        vector, first = self._once(vector)
+        vector, second = self._once(vector)
+        return vector, first + second
+
+    def _once(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        blocks = self._filled()
+        inside = [block @ vector for block in blocks]
+        for block, part in zip(blocks, inside, strict=True):
+            vector = torch.addmv(vector, block.T, part, alpha=-1)
+        return vector, torch.cat(inside)
+
+    def _fresh(self) -> Tensor:
+        """A random direction outside the basis."""
+        vector, _ = self.outside(self._probes.gaussian())
+        vector, _ = self.outside(vector / vector.norm())
+        return vector / vector.norm()
+
+    def _keep(self, vector: Tensor) -> None:
+        row = self.size % ROWS
+        if row == 0:
+            rows = min(ROWS, self._matrix.size - self.size)
+            self._blocks.append(vector.new_empty(rows, vector.numel()))
+        self._blocks[-1][row] = vector
+        self.size += 1
+
+    def _filled(self) -> list[Tensor]:
+        last = (self.size - 1) % ROWS + 1
+        return [*self._blocks[:-1], self._blocks[-1][:last]]
+
+    def coefficients(self) -> Numbers:
+        """`[m, m]`: entry `i, j` is basis vector `i` times the operator on `j`."""
+        found = np.zeros((self.size, self.size))
+        for index, column in enumerate(self._columns):
+            found[: index + 1, index] = column
+        index = np.arange(self.size - 1)
+        found[index + 1, index] = self._norms[: self.size - 1]
+        return found
+
+    def ritz(self) -> Ritz:
+        """What the basis tells of the spectrum."""
+        found = self.coefficients()
+        values, shares = np.linalg.eigh((found + found.T) / 2)
+        skew = np.linalg.norm((found - found.T) / 2 @ shares, axis=0)
+        return Ritz(values, shares, np.abs(self._norms[-1] * shares[-1]), skew)
+
+    def combined(self, shares: Numbers) -> Tensor:
+        """Columns `[n, k]` made of the basis with `shares` `[size, k]`."""
+        weights = torch.from_numpy(shares).to(self._next)
+        parts = weights.split([len(block) for block in self._filled()])
+        first, *others = zip(self._filled(), parts, strict=True)
+        result = first[0].T @ first[1]
+        for block, part in others:
+            result = result.addmm(block.T, part)
+        return result

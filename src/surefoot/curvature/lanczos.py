@@ -1,0 +1,244 @@
+"""A symmetric operator comes in, its extreme eigenpairs with error bounds go out.
+
+Lanczos with full reorthogonalisation, which stops by itself: not when a value has
+ceased to change, which certifies nothing, but when the residual says how far the
+nearest eigenvalue can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from surefoot.curvature.errors import CurvatureError
+from surefoot.curvature.estimate import Estimate
+from surefoot.curvature.krylov import Krylov, Numbers, Ritz
+from surefoot.curvature.matrix import Matrix, Multiplies, Probes, as_operator
+
+Places = npt.NDArray[np.intp]
+Which = Literal["largest", "smallest", "both", "magnitude"]
+
+SMALL = 1e-2
+"""The tolerance is relative to the eigenvalue, but to this share of the largest one
+where it is smaller: an eigenvalue of 0 has no relative error."""
+
+ROUNDINGS = 16
+"""Each bound contains so many roundings of the largest eigenvalue."""
+
+FRESH = 0.3
+"""Norm of the random part of a start, beside 1 for what is known: old vectors alone
+would not see an eigenvalue that has grown elsewhere. A gradient as the start saves a
+fifth of the products for one eigenvalue (5.0, 6.2 and 7.0 for 6.4, 7.2 and 8.4 on two
+ResNets and an MLP), with 0.1, 0.3 or 1 of randomness alike."""
+
+TINY = 1e-30
+"""A start of norm 0 is none."""
+
+OFTEN = 16
+"""The spectrum of the basis is looked at after every product, and after every 16th part
+of them when there are many: it costs the cube of their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eigenpairs:
+    """Extreme eigenvalues, descending (by absolute value for "magnitude").
+
+    `values` `[k]` float64; `vectors` `[n, k]` on the operator's device, of norm 1;
+    `errors` `[k]`, absolute bounds on the distance from the true eigenvalue;
+    `residuals` `[k]`, the norms of `A v - λ v`. `converged` is False where the
+    tolerance is not met, and `note` says why.
+    """
+
+    values: Numbers
+    vectors: Tensor
+    errors: Numbers
+    residuals: Numbers
+    products: int
+    converged: bool
+    note: str = ""
+
+    def estimate(self, index: int = 0) -> Estimate:
+        """One of the eigenvalues, with its bound."""
+        value, error = float(self.values[index]), float(self.errors[index])
+        return Estimate(
+            value,
+            error,
+            self.products,
+            "lanczos",
+            converged=self.converged,
+            note=self.note,
+        )
+
+
+def eigenpairs(
+    operator: Multiplies,
+    k: int = 1,
+    *,
+    which: Which = "largest",
+    tolerance: float = 1e-3,
+    most_products: int | None = None,
+    start: Tensor | None = None,
+    seed: int = 0,
+) -> Eigenpairs:
+    """Eigenvalues at the ends of the spectrum, their vectors and error bounds.
+
+    The bound is the norm r of the residual (an eigenvalue of a symmetric matrix lies
+    that near: Parlett 1998, theorem 4.5.1), plus what rounding and a lack of symmetry
+    of the operator add. The error itself is nearer to r²/gap (Kato 1949, Temple 1933),
+    about the square of the tolerance; but that holds only if no other eigenvalue hides
+    in the gap, and to stop there misplaced the fifth eigenvalue by 2 to 10 % in 8 of 90
+    runs (on an MLP and two ResNets; 0 of 90 with r, for 1 to 2 products more).
+
+    That what lies there is the *largest* eigenvalue, no bound can prove. The start has
+    a random part, so that none is overlooked for good; eigenvalues nearer to each other
+    than the tolerance may be taken for one. An eigenvalue that is there twice, to the
+    last digit, is found once, unless the space is exhausted: then it starts afresh.
+
+    Args:
+        operator: symmetric `[n, n]`, anything with `@` and `.shape`.
+        k: how many; of "both", how many at each end.
+        which: the largest, the smallest (most negative), both ends from one basis, or
+            those of largest magnitude.
+        tolerance: error allowed, relative to each eigenvalue (or to a hundredth of
+            the largest, for those near zero).
+        most_products: products at most; None: 100, and 20 for each eigenvalue. The
+            basis takes one vector of memory for each product.
+        start: vectors that are believed near, `[n]` or `[n, j]`: those of the last
+            time, for instance. None: the operator's `gradient`, where it has one.
+        seed: of the random part of the start.
+
+    Raises:
+        CurvatureError: the operator is not square or its products are not finite; k,
+            the tolerance or the start do not fit.
+
+    >>> spectrum = torch.diag(torch.tensor([10.0, 5.0, 1.0, 0.5]))
+    >>> found = eigenpairs(spectrum, 2)
+    >>> found.values.round(3), found.converged
+    (array([10.,  5.]), True)
+    """
+    matrix = as_operator(operator)
+    _check(matrix, k, tolerance)
+    before = matrix.products
+    probes = Probes(matrix, seed)
+    krylov = Krylov(matrix, _first(operator, start, probes), probes)
+    most = min(matrix.size, most_products or 100 + 20 * k)
+    while True:
+        krylov.grow()
+        last = krylov.size >= most
+        if krylov.size % max(1, krylov.size // OFTEN) and not last:
+            continue
+        ritz = krylov.ritz()
+        chosen = _chosen(ritz.values, k, which)
+        errors = _bounds(ritz, matrix)[chosen]
+        met = _met(ritz, chosen, errors, tolerance)
+        met = met and _settled(krylov, ritz, chosen=chosen, which=which)
+        if met or last:
+            break
+    return Eigenpairs(
+        values=ritz.values[chosen],
+        vectors=krylov.combined(ritz.shares[:, chosen]),
+        errors=errors,
+        residuals=np.hypot(ritz.outside, ritz.skew)[chosen],
+        products=matrix.products - before,
+        converged=met,
+        note="" if met else _why(ritz, chosen, errors, tolerance),
+    )
+
+
+def _check(matrix: Matrix, k: int, tolerance: float) -> None:
+    if not 1 <= k <= matrix.size:
+        raise CurvatureError(
+            f"{k} eigenvalues were asked of a matrix of size {matrix.size}; expected "
+            f"1 to {matrix.size}"
+        )
+    if not tolerance > 0:
+        raise CurvatureError(
+            f"the tolerance is {tolerance}; expected a relative error above 0, such as "
+            "1e-3"
+        )
+
+
+def _first(operator: Multiplies, start: Tensor | None, probes: Probes) -> Tensor:
+    """The first vector of the basis: random, and what is believed near."""
+    fresh = probes.gaussian()
+    fresh = fresh / fresh.norm()
+    near: Tensor | None = getattr(operator, "gradient", None)
+    near = near if start is None else start
+    if near is None:
+        return fresh
+    columns = near.detach().to(fresh)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    if columns.ndim != 2 or len(columns) != len(fresh) or not columns.numel():
+        raise CurvatureError(
+            f"the start has shape {tuple(near.shape)}; expected [{len(fresh)}] or "
+            f"[{len(fresh)}, j], vectors over the same parameters as the operator's"
+        )
+    if not torch.isfinite(columns).all():
+        raise CurvatureError(
+            "the start holds NaN or infinity; expected finite vectors; leave it out"
+        )
+    known = (columns / columns.norm(dim=0).clamp(min=TINY)).sum(dim=1)
+    return known / known.norm().clamp(min=TINY) + FRESH * fresh
+
+
+def _chosen(values: Numbers, k: int, which: Which) -> Places:
+    """Places of those that are wanted among ascending values, in the order wanted."""
+    down = np.arange(len(values))[::-1]
+    if which == "magnitude":
+        return np.argsort(-np.abs(values), kind="stable")[:k]
+    if which == "both":
+        return down if len(down) <= 2 * k else np.concatenate([down[:k], down[-k:]])
+    return down[:k] if which == "largest" else down[-k:]
+
+
+def _bounds(ritz: Ritz, matrix: Matrix) -> Numbers:
+    """How far the nearest eigenvalue can be from each value."""
+    rounding = ROUNDINGS * float(torch.finfo(matrix.dtype).eps)
+    return ritz.outside + ritz.skew + rounding * float(np.abs(ritz.values).max())
+
+
+def _allowed(ritz: Ritz, chosen: Places, tolerance: float) -> Numbers:
+    size = np.abs(ritz.values)
+    return tolerance * np.maximum(size[chosen], SMALL * size.max())
+
+
+def _met(ritz: Ritz, chosen: Places, errors: Numbers, tolerance: float) -> bool:
+    return bool((errors <= _allowed(ritz, chosen, tolerance)).all())
+
+
+def _settled(krylov: Krylov, ritz: Ritz, *, chosen: Places, which: Which) -> bool:
+    """Whether nothing that is still on its way could belong to the chosen ones."""
+    if krylov.whole:
+        return True
+    if krylov.restarts:
+        # Each space that was exhausted holds one vector of every eigenspace.
+        return krylov.ended and krylov.restarts >= len(chosen)
+    if which == "magnitude":
+        # One end may have converged while the other is still growing.
+        reach = np.abs(ritz.values) + ritz.outside
+        least = np.abs(ritz.values[chosen]).min()
+        return bool(
+            (np.delete(reach, chosen) <= least + ritz.outside[chosen].max()).all()
+        )
+    return krylov.size > len(chosen)
+
+
+def _why(ritz: Ritz, chosen: Places, errors: Numbers, tolerance: float) -> str:
+    """Why the tolerance is not met, and what to do."""
+    allowed = _allowed(ritz, chosen, tolerance)
+    worst = int(np.argmax(errors / np.maximum(allowed, np.finfo(float).tiny)))
+    text = (
+        f"tolerance {tolerance:g} not met after {len(ritz.values)} products: "
+        f"eigenvalue {ritz.values[chosen[worst]]:.4g} may be off by "
+        f"{errors[worst]:.2g}"
+    )
+    if ritz.skew[chosen[worst]] > allowed[worst] / 2:
+        return f"{text}, as the operator is not symmetric: is its loss drawn anew?"
+    if ritz.outside[chosen[worst]] <= allowed[worst] / 2:
+        return f"{text}, by the rounding of its dtype; use float64"
+    return f"{text}; allow more products"
