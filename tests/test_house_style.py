@@ -23,6 +23,7 @@ MORE_ARGUMENTS = {
     "record/reader.py:RecordReader.overview": "which readings, and on which bins",
     "report/panels.py:Record.overview": "the same, as a protocol",
     "cli.py:try_remedy": "one argument a command-line option",
+    "curvature/lanczos.py:eigenpairs": "which, how exactly, at what cost, from where",
     "experiments/trial.py:try_prescription": "what a trial is, and how it is run",
 }
 MORE_POSITIONAL = {
