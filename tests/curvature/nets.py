@@ -186,8 +186,8 @@ def sdpa() -> Case:
 
 
 def encoder_layer() -> Case:
-    layer = nn.TransformerEncoderLayer(4, 2, 5, dropout=0.0, batch_first=True)
-    return _classes(layer, 2, 3, 4, classes=4)
+    layer = nn.TransformerEncoderLayer(2, 2, 3, dropout=0.0, batch_first=True)
+    return _classes(layer, 2, 3, 2, classes=2)
 
 
 def logistic() -> Case:

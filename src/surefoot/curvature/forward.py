@@ -1,7 +1,7 @@
 """A model, a batch and a loss come in, a loss with its graph goes out, without trace.
 
-Passes run inside `restore.still`, with kernels that have second derivatives, and under
-an Observer that sees which functions of torch were called.
+Passes run inside `restore.still`, with kernels that have second derivatives and under
+an Observer.
 """
 
 from __future__ import annotations
@@ -9,29 +9,18 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from surefoot.curvature.errors import CurvatureError, explained
+from surefoot.curvature.observer import Cut, Dropout, Observer
 from surefoot.curvature.wrappers import unwrapped
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
-
-Dropout = Literal["fixed", "off"]
-
-ATTENTION = "scaled_dot_product_attention"
-MULTIHEAD = "multi_head_attention_forward"
-DROPOUTS = (
-    "dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "feature_dropout",
-    "alpha_dropout", "alpha_dropout_", "feature_alpha_dropout",
-)  # fmt: skip
-"""Functions of torch that drop elements; without dropout they give their input."""
 
 RANDOM_DEPTH = ("StochasticDepth", "DropPath", "DropBlock", "LayerDrop")
 """Modules of other packages that drop at random: in evaluation mode they do not."""
@@ -45,116 +34,27 @@ class Conditions:
     loss_fn: LossFunction
     training: bool | None = None
     dropout: Dropout = "fixed"
+    cut: Cut = "nowhere"
 
-
-@dataclass(frozen=True, slots=True)
-class LossCall:
-    """One call of a loss function of torch: its name, arguments and value."""
-
-    name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    value: torch.Tensor
-    inside: bool
-    """Whether the model itself called it, in its forward pass."""
-
-
-LOSSES = (
-    "cross_entropy", "nll_loss", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss",
-    "huber_loss", "poisson_nll_loss", "gaussian_nll_loss", "kl_div",
-)  # fmt: skip
-"""Loss functions of torch that an Observer takes note of."""
-
-
-class Observer(TorchFunctionMode):
-    """Sees a forward pass, and leaves dropout out of it if told.
-
-    Attributes:
-        attention: whether fused attention was asked for.
-        recomputes: whether some of the graph is computed again at each product
-            (activation checkpointing).
-        precisions: number formats of autocast that were on.
-        losses: calls of known loss functions, in their order.
-        outputs: what the model returned, call by call.
-        depth: how many calls of the model are under way.
-    """
-
-    def __init__(self, *, dropout: Dropout) -> None:
-        super().__init__()
-        self.attention = self.recomputes = False
-        self.precisions: set[torch.dtype] = set()
-        self.losses: list[LossCall] = []
-        self.outputs: list[Any] = []
-        self.depth = 0
-        self._off = dropout == "off"
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Let torch do what was asked for, and take note of it."""
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name in (ATTENTION, MULTIHEAD):
-            args, kwargs = self._attending(name, args, kwargs)
-        if self._off and name in DROPOUTS:
-            return args[0] if args else kwargs["input"]
-        self._look()
-        result = func(*args, **kwargs)
-        if name in LOSSES and isinstance(result, torch.Tensor):
-            call = LossCall(name, args, kwargs, result, inside=self.depth > 0)
-            self.losses.append(call)
-        return result
-
-    def forget(self) -> None:
-        """Let go of outputs and calls, and so of their graph."""
-        self.losses, self.outputs, self.depth = [], [], 0
-
-    def entering(self, module: nn.Module, args: Any) -> None:
-        """The model is called: a forward pre-hook."""
-        self.depth += 1
-
-    def leaving(self, module: nn.Module, args: Any, output: Any) -> None:
-        """The model returns: a forward hook."""
-        self.depth -= 1
-        if not self.depth:
-            self.outputs.append(output)
-
-    def _attending(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Arguments of an attention, without its dropout if told."""
-        multi = name == MULTIHEAD
-        self.attention |= not multi or not kwargs.get("need_weights", True)
-        if self._off:
-            place = 10 if multi else 4
-            kwargs = {**kwargs, "dropout_p": 0.0}
-            if len(args) > place:
-                args = (*args[:place], 0.0, *args[place + 1 :])
-                kwargs.pop("dropout_p")
-        return args, kwargs
-
-    def _look(self) -> None:
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                self.precisions.add(torch.get_autocast_dtype(device))
-        self.recomputes = self.recomputes or _saves_otherwise()
-
-
-def _saves_otherwise() -> bool:
-    """Whether what the graph saves goes through functions, as in checkpointing."""
-    autograd: Any = torch._C._autograd  # pyright: ignore
-    return autograd._top_saved_tensors_default_hooks(False) is not None
+    def __post_init__(self) -> None:
+        if self.dropout not in ("fixed", "off"):
+            raise CurvatureError(
+                f"came dropout={self.dropout!r}; expected 'fixed' or 'off'"
+            )
 
 
 @contextmanager
 def calm(conditions: Conditions) -> Generator[Observer]:
     """Inside, passes can be made and differentiated; afterwards all is as before."""
-    observer = Observer(dropout=conditions.dropout)
+    observer = Observer(dropout=conditions.dropout, cut=conditions.cut)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(still(conditions.model, training=conditions.training))
         inner = unwrapped(conditions.model)
-        inner.register_forward_pre_hook(observer.entering)
-        inner.register_forward_hook(observer.leaving)
+        if conditions.cut != "nowhere":
+            hook = inner.register_forward_pre_hook(observer.entering, with_kwargs=True)
+            stack.callback(hook.remove)
+            stack.callback(inner.register_forward_hook(observer.leaving).remove)
         for module in conditions.model.modules():
             _ready(module, conditions)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -288,12 +188,3 @@ def _about_norms(conditions: Conditions) -> str:
         return "batch norm in evaluation mode: running statistics; training may see " \
                "other curvature"  # fmt: skip
     return "some batch norms in training mode, others in evaluation mode"
-
-
-def tensors_in(tree: Any) -> list[torch.Tensor]:
-    """Tensors of a nest that carry a gradient."""
-    return [
-        one
-        for one in pytree.tree_leaves(tree)
-        if isinstance(one, torch.Tensor) and one.requires_grad
-    ]

@@ -10,14 +10,23 @@ function of this file returns or raises, and after each product.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
 
 from surefoot.curvature.batches import Batches, several
-from surefoot.curvature.forward import Conditions, Dropout
+from surefoot.curvature.errors import CurvatureError
+from surefoot.curvature.first_order import (
+    CurvedTerm,
+    EmpiricalTerm,
+    GaussNewton,
+    GaussNewtonTerm,
+    first_order_term,
+)
+from surefoot.curvature.forward import Conditions
 from surefoot.curvature.linear import Block, Operator
+from surefoot.curvature.observer import Dropout
 from surefoot.curvature.preconditioners import Preconditioned
 from surefoot.curvature.second_order import Hessian, hessian_term
 from surefoot.curvature.space import Where, space
@@ -26,8 +35,11 @@ from surefoot.types import LossFunction
 
 __all__ = [
     "Batches",
+    "GaussNewton",
     "Hessian",
     "Operator",
+    "fisher",
+    "ggn",
     "hessian",
     "preconditioned",
     "restricted",
@@ -72,8 +84,90 @@ def hessian(
     tensor([[1., 0.],
             [0., 4.]])
     """
-    conditions = Conditions(model, loss_fn, training, dropout)
-    return _over(conditions, data, space(model, where))
+    over = space(model, where)
+    terms = Terms(
+        Conditions(model, loss_fn, training, dropout),
+        several(data),
+        space=over,
+        make=partial(hessian_term, space=over),
+    )
+    return Hessian(terms, over)
+
+
+def ggn(
+    model: nn.Module,
+    data: Any,
+    *,
+    loss_fn: LossFunction,
+    where: Where = None,
+    training: bool | None = None,
+    dropout: Dropout = "fixed",
+) -> GaussNewton:
+    """The generalised Gauss–Newton matrix Jᵀ H J of the mean loss: never indefinite.
+
+    J is the derivative of what the model returns, H the second derivative of the loss
+    by that (Schraudolph 2002). Where the model computes its loss itself, J is that of
+    what torch's loss function gets. Arguments as for `hessian`.
+
+    Raises:
+        CurvatureError: as `hessian` does; or the loss is linear in what the model
+            returns; or the model was not called by `loss_fn`.
+
+    >>> import torch
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> batch = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> ggn(model, batch, loss_fn=lambda m, x: m(x).square().mean()) @ torch.eye(2)
+    tensor([[1., 0.],
+            [0., 4.]])
+    """
+    conditions = Conditions(model, loss_fn, training, dropout, cut="outputs")
+    return _first_order(conditions, data, where=where, kind=CurvedTerm)
+
+
+def fisher(
+    model: nn.Module,
+    data: Any,
+    *,
+    loss_fn: LossFunction,
+    kind: Literal["empirical", "true"] = "empirical",
+    where: Where = None,
+    training: bool | None = None,
+    dropout: Dropout = "fixed",
+) -> GaussNewton:
+    """The Fisher matrix of a model, "empirical" or "true".
+
+    The empirical one is 1/N Σ gᵢ gᵢᵀ with gᵢ the gradient of the loss of sample i, at
+    the targets of the data: row i of what the model returns is sample i (of sequences
+    [batch, time, …], one sequence), or of what torch's loss function gets, where the
+    model computes its loss itself.
+
+    The true one takes the expectation over targets that the model itself predicts
+    (Kunstner 2019 tells them apart). It is the second derivative of the loss over the
+    natural parameters of its likelihood, so it is exact and draws nothing:
+    cross_entropy and nll_loss (categorical), binary_cross_entropy (Bernoulli), mse_loss
+    (Gaussian, of the variance for which the loss is its negative logarithm) and
+    poisson_nll_loss, as functions or modules of torch. Other arguments are those of
+    `hessian`.
+
+    Raises:
+        CurvatureError: as `hessian` does; or samples cannot be told apart; or no
+            likelihood is known of which the loss is the negative logarithm.
+
+    >>> import torch
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> nn.init.ones_(model.weight).requires_grad
+    True
+    >>> batch = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> fisher(model, batch, loss_fn=lambda m, x: m(x).square().mean()) @ torch.eye(2)
+    tensor([[ 2.,  0.],
+            [ 0., 32.]])
+    """
+    if kind not in ("empirical", "true"):
+        raise CurvatureError(f"came kind={kind!r}; expected 'empirical' or 'true'")
+    cut = "losses" if kind == "true" else "outputs"
+    conditions = Conditions(model, loss_fn, training, dropout, cut)
+    term = GaussNewtonTerm if kind == "true" else EmpiricalTerm
+    return _first_order(conditions, data, where=where, kind=term)
 
 
 def restricted(operator: Operator, where: Where) -> Operator:
@@ -117,7 +211,9 @@ def preconditioned(operator: Operator, optimizer: Optimizer) -> Preconditioned:
     return Preconditioned(operator, optimizer)
 
 
-def _over(conditions: Conditions, data: Any, over: Any) -> Hessian:
-    make = partial(hessian_term, space=over)
-    terms = Terms(conditions, several(data), space=over, make=make)
-    return Hessian(terms, over)
+def _first_order(
+    conditions: Conditions, data: Any, *, where: Where, kind: type[GaussNewtonTerm]
+) -> GaussNewton:
+    over = space(conditions.model, where)
+    make = partial(first_order_term, space=over, kind=kind)
+    return GaussNewton(Terms(conditions, several(data), space=over, make=make), over)
