@@ -246,6 +246,7 @@ TOUCHES = {
     ("landscape/evaluate.py", "manual_seed_all"): "random streams, likewise",
     ("landscape/evaluate.py", "seed"): "random streams, likewise",
     ("landscape/directions.py", "manual_seed"): "a generator of its own",
+    ("curvature/observer.py", "requires_grad_"): "a leaf of its own",
     ("preflight/measure.py", "backward"): "into gradients that are put back",
     ("preflight/steps.py", ".grad"): "trial updates, undone by restore/",
     ("preflight/steps.py", "add_"): "trial updates, undone by restore/",

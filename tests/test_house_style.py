@@ -19,6 +19,7 @@ MOST_POSITIONAL = 3
 MOST_POSITIONAL_PUBLIC = 2
 
 MORE_ARGUMENTS = {
+    "curvature/operators.py:fisher": "those of its kin, and which Fisher matrix",
     "watching.py:watch": "what is watched, how densely, and where it goes",
     "record/reader.py:RecordReader.overview": "which readings, and on which bins",
     "report/panels.py:Record.overview": "the same, as a protocol",
