@@ -80,18 +80,18 @@ class Function2D:
             raise TypeError(f"the Hessian of {self.name} came as {type(found)}")
         return found
 
-    def axes(self, points: int = 121) -> tuple[Doubles, Doubles]:
+    def axes(self, points: int = 161) -> tuple[Doubles, Doubles]:
         """Even coordinates over the extent, float64, shape [points] each."""
         left, right, bottom, top = self.extent
         return np.linspace(left, right, points), np.linspace(bottom, top, points)
 
-    def heights(self, points: int = 121) -> Doubles:
+    def heights(self, points: int = 161) -> Doubles:
         """Loss on the grid of `axes`, shape [points, points]: first index along x."""
         xs, ys = (torch.from_numpy(one) for one in self.axes(points))
         x, y = torch.meshgrid(xs, ys, indexing="ij")
         return self.of(x, y).numpy()
 
-    def field(self, points: int = 121) -> Field:
+    def field(self, points: int = 161) -> Field:
         """Heights as a "landscape", for what draws, films or exports one.
 
         >>> BOWL.field(5).values.shape
@@ -101,7 +101,7 @@ class Function2D:
         about = {
             "title": f"{self.name}: {self.formula}",
             "directions": ["x", "y"],
-            "marks": [{"at": list(self.point), "label": self.name}],
+            "log": self.log,
         }
         return Field(
             step=0,
@@ -124,9 +124,8 @@ def _bowl(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def _rugged(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Rastrigin's function, a tenth as high."""
-    waves = torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)
-    return (20 + x**2 + y**2 - 10 * waves) / 10
+    """Rastrigin's function with ripples of height two, so that its bowl is seen."""
+    return 2 + x**2 + y**2 - torch.cos(2 * math.pi * x) - torch.cos(2 * math.pi * y)
 
 
 def _ackley(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -184,9 +183,9 @@ BOWL = Function2D(
 )
 RUGGED = Function2D(
     name="Rugged",
-    formula=r"Rastrigin, $\tfrac{1}{10}(20+x^2+y^2-10\cos 2\pi x-10\cos 2\pi y)$",
+    formula=r"$2 + x^2 + y^2 - \cos 2\pi x - \cos 2\pi y$",
     of=_rugged,
-    point=(0.9949586375710488, 0.9949586375710488),
+    point=(0.9510511496002784, 0.9510511496002784),
     extent=(-2.2, 2.2, -2.2, 2.2),
     lesson="Many minima: where a descent ends depends on where it starts.",
     starts=((-1.4, 1.7), (1.3, 0.6)),
@@ -213,8 +212,8 @@ PLATEAU = Function2D(
     name="Plateau",
     formula=r"$1 - e^{-(x^2+y^2)/2}$",
     of=_plateau,
-    point=(-4.2, 3.4),
-    extent=(-5.0, 5.0, -5.0, 5.0),
+    point=(-3.8, 3.2),
+    extent=(-4.6, 4.6, -4.6, 4.6),
     lesson="Far from the well neither slope nor curvature tells where to go.",
     starts=((-2.6, 1.8), (2.2, 1.6)),
 )
@@ -226,7 +225,6 @@ VALLEY = Function2D(
     extent=(-0.5, 0.5, -4.0, 4.0),
     lesson="A thousand times steeper across than along: the walls limit the rate.",
     starts=((0.4, 3.5), (-0.35, 3.0)),
-    log=True,
 )
 BANANA = Function2D(
     name="Bent valley",
