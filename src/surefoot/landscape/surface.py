@@ -6,13 +6,16 @@ Most of a plane need not be evaluated: see `surefoot.landscape.adaptive`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from surefoot.landscape.adaptive import SHARE, Refined, budget_of, exact, refined
 from surefoot.landscape.directions import (
     Floats64,
     Mark,
@@ -20,7 +23,8 @@ from surefoot.landscape.directions import (
     Slice,
     random_directions,
 )
-from surefoot.landscape.evaluate import Task, batches_of, loss_on
+from surefoot.landscape.evaluate import Task, batches_of
+from surefoot.landscape.grid import Grid, grid_of
 from surefoot.types import Field, LossFunction
 
 
@@ -37,6 +41,11 @@ class Options:
         are the same at every point.
     differentiable: the loss itself needs gradients (penalties on them, for one).
     progress: called with how many evaluations are done, and of how many at most.
+    executor: of processes that evaluate, such as a `ProcessPoolExecutor` with the
+        context "spawn"; model, data and loss must then be picklable.
+    resume: a file that holds the losses computed so far. After an interruption the
+        same call goes on from it; what is drawn otherwise is refused.
+    share: of the points of a surface that are evaluated at most.
     title: a name for the picture.
     """
 
@@ -46,6 +55,9 @@ class Options:
     seed: int = 0
     differentiable: bool = False
     progress: Callable[[int, int], None] | None = None
+    executor: Executor | None = None
+    resume: str | Path | None = None
+    share: float = SHARE
     title: str = ""
 
 
@@ -197,27 +209,43 @@ def _slice(
 
 def _drawn(task: Task, points: int, options: Options) -> Surface:
     axes = [_axis(reach, points) for reach in _reach(task.slice, options.extent)]
-    losses = np.full([len(axis) for axis in axes], np.nan)
-    with loss_on(task) as loss:
-        for done, index in enumerate(_indices(losses.shape), 1):
-            losses[index] = loss(_place(axes, index))
-            if options.progress is not None:
-                options.progress(done, losses.size)
-        centre = loss((0.0,) * len(axes))
+    with grid_of(
+        task,
+        axes,
+        executor=options.executor,
+        resume=options.resume,
+        progress=options.progress,
+    ) as grid:
+        drawn = _refined(grid, axes, options)
+        centre = tuple(int(np.argmin(np.abs(axis))) for axis in axes)
+        on_grid = all(axis[at] == 0 for axis, at in zip(axes, centre, strict=True))
+        at_centre = (
+            float(grid.losses([centre])[0]) if on_grid else grid.at((0.0,) * len(axes))
+        )
+        grid.finished()
     return Surface(
         axes[0],
         axes[1] if len(axes) > 1 else np.zeros(0),
-        losses,
-        np.ones(losses.shape, bool),
+        drawn.losses,
+        drawn.evaluated,
         task.slice.labels,
-        centre,
+        at_centre,
         _mode(task),
-        {"median": 0.0, "p95": 0.0, "max": 0.0},
+        drawn.error,
         task.slice.path,
         task.slice.explained,
         task.slice.marks,
         options.title,
     )
+
+
+def _refined(grid: Grid, axes: list[Floats64], options: Options) -> Refined:
+    shape = tuple(map(len, axes))
+    if len(shape) < 2 or options.exact:
+        return exact(grid.losses, shape)
+    grid.total = budget_of(shape, options.share)
+    centre = tuple(int(np.argmin(np.abs(axis))) for axis in axes)
+    return refined(grid.losses, shape[:2], share=options.share, first=[centre])
 
 
 def _reach(on: Slice, extent: float | Sequence[Range] | None) -> Sequence[Range]:
@@ -239,15 +267,6 @@ def _axis(reach: Range, points: int) -> Floats64:
     if low == -high:  # where halves round differently, the centre is exactly zero
         axis = (axis - axis[::-1]) / 2
     return axis
-
-
-def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """All indices of a grid, the first coordinate running fastest."""
-    return [index[::-1] for index in np.ndindex(shape[::-1])]
-
-
-def _place(axes: list[Floats64], index: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(float(axis[at]) for axis, at in zip(axes, index, strict=True))
 
 
 def _mode(task: Task) -> str:
