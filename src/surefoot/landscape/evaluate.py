@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,9 +16,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
-from torch.utils.data import DataLoader
 
+from surefoot.curvature.batches import held, several, shares
 from surefoot.landscape.directions import Slice
 from surefoot.landscape.weights import Vector, weights_of
 from surefoot.restore.random_streams import RandomStreams
@@ -57,15 +56,13 @@ def loss_on(task: Task) -> Generator[Callable[[Place], float]]:
     bit for bit, also when the inside raises or is interrupted.
 
     Raises:
-        ValueError: there is no batch, the loss is not one number, or the slice was
-            made for another model.
+        ValueError: the loss is not one number, or the slice was made for another
+            model.
     """
-    if not task.batches:
-        raise ValueError("there is no batch to take the loss of; the data is empty")
     found = weights_of(task.model)
     if tuple(found) != task.slice.names:
         raise ValueError("the slice was made for a model with other weights")
-    counts = [float(samples_in(batch)) for batch in task.batches]
+    counts, samples = shares(task.batches, None)
     with (
         still(task.model, training=task.training),
         torch.set_grad_enabled(task.differentiable),
@@ -77,35 +74,29 @@ def loss_on(task: Task) -> Generator[Callable[[Place], float]]:
             moved.to(place)
             streams.restore()
             given = [task.loss_fn(task.model, batch) for batch in task.batches]
-            return _mean([_one_number(one) for one in given], counts)
+            return _weighted([_one_number(one) for one in given], counts) / samples
 
         yield loss
 
 
 def batches_of(data: Any) -> tuple[Any, ...]:
-    """The batches of a data loader, in the order that it gives them now; else one.
+    """The batches of `Batches` or a data loader, in the order it gives now; else one.
 
-    The random numbers that it shuffles by are drawn again by who asks next.
+    Random streams stay as they were, so that who asks next gets the same order.
+
+    Raises:
+        ValueError: there is none, or processes hold a share of them each.
     """
-    if not isinstance(data, DataLoader):
-        return (data,)
+    batches = several(data)
+    if batches.group is not None:
+        raise ValueError(
+            "a surface is drawn by one process; give it all batches, and no group"
+        )
     streams = RandomStreams()
     try:
-        return tuple(data)
+        return tuple(held(batches))
     finally:
         streams.restore()
-
-
-def samples_in(batch: Any) -> int:
-    """How many samples a batch has: the length of its first tensor, else 1.
-
-    >>> samples_in({"x": torch.zeros(8, 3), "y": torch.zeros(8)})
-    8
-    """
-    plain = dict(batch) if isinstance(batch, Mapping) else batch
-    leaves = pytree.tree_leaves(plain)
-    sizes = (len(one) for one in leaves if isinstance(one, Tensor) and one.dim())
-    return next(sizes, 1)
 
 
 class _Moved:
@@ -183,9 +174,9 @@ def _one_number(loss: object) -> Tensor:
     return loss.detach().reshape(())
 
 
-def _mean(losses: list[Tensor], counts: list[float]) -> float:
-    """The mean over batches weighted by samples; one copy to the host."""
+def _weighted(losses: list[Tensor], counts: list[float]) -> float:
+    """The sum over batches times their samples; one copy to the host."""
     told = cast(list[float], torch.stack(losses).tolist())
     if not all(map(math.isfinite, told)):
         return sum(told)  # NaN or an infinity, whichever they add up to
-    return math.fsum(a * n for a, n in zip(told, counts, strict=True)) / sum(counts)
+    return math.fsum(a * n for a, n in zip(told, counts, strict=True))

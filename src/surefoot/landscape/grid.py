@@ -43,24 +43,18 @@ class Grid:
         self._compute, self._axes, self._kept = compute, axes, kept
         self._progress = progress
         self.total = kept.losses.size
-        self._asked = np.zeros(kept.losses.shape, bool)
+        self._done: set[Index] = set()
 
     def losses(self, indices: Sequence[Index]) -> Floats64:
         """The losses at some points, shape `[len(indices)]`."""
         where = tuple(np.array(indices).T)
         new = [index for index in indices if not self._kept.known[index]]
-        self._asked[
-            tuple(
-                np.array(sorted(set(indices) - set(new)), int)
-                .reshape(-1, len(self._axes))
-                .T
-            )
-        ] = True
+        self._done |= set(indices) - set(new)
         places = [self._place(index) for index in new]
         for at, loss in self._compute(places):
             self._kept.add(new[at], loss)
-            self._asked[new[at]] = True
-            done = int(self._asked.sum())
+            self._done.add(new[at])
+            done = len(self._done)
             self._progress(done, max(done, self.total))
         return self._kept.losses[where]
 
@@ -88,8 +82,7 @@ class Grid:
 
     def finished(self) -> None:
         """Say that no more will be asked for."""
-        done = int(self._asked.sum())
-        self._progress(done, done)
+        self._progress(len(self._done), len(self._done))
 
     def _place(self, index: Index) -> Place:
         return [float(axis[at]) for axis, at in zip(self._axes, index, strict=True)]
@@ -174,7 +167,7 @@ def _elsewhere(executor: Executor, packed: bytes, places: Sequence[Place]) -> Co
 
 
 def _losses_at(packed: bytes, places: Sequence[Place]) -> list[float]:
-    """Runs in another process, with one thread: there are as many processes as cores."""
+    """Runs in another process, on one thread: processes share the cores."""
     torch.set_num_threads(1)
     with loss_on(pickle.loads(packed)) as loss:
         return [loss(place) for place in places]

@@ -86,7 +86,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> Mapping[str, Any]:
         ValueError: it is not such a file, or an array is absent.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in names}
     except (KeyError, EOFError, zipfile.BadZipFile, ValueError) as error:
         raise ValueError(

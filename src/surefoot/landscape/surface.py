@@ -201,7 +201,8 @@ def _slice(
     if isinstance(directions, Slice):
         if directions.dimensions < dimensions:
             raise ValueError("a surface needs two directions, this slice has one")
-        return directions if dimensions == 2 else directions.along(0)
+        same = directions.dimensions == dimensions
+        return directions if same else directions.along(0)
     if directions != "random":
         raise ValueError(f"directions is 'random' or a slice, not {directions!r}")
     return random_directions(model, count=dimensions, seed=options.seed)
