@@ -286,7 +286,7 @@ def _coarse(shape: tuple[int, int], budget: int) -> Mask:
         np.round(np.linspace(0, size - 1, min(side, size))).astype(int)
         for size in shape
     ]
-    mask[np.ix_(*ticks)] = True
+    mask[tuple(np.meshgrid(*ticks, indexing="ij"))] = True
     return mask
 
 
