@@ -274,6 +274,8 @@ TOUCHES = {
     ("probes/nonfinite.py", "manual_seed"): "a generator of its own",
     ("probes/ring.py", "copy_"): "rows of its own buffer",
     ("probes/sampling.py", "copy_"): "rows of its own matrix",
+    ("restore/random_streams.py", "manual_seed"): "put back as it was",
+    ("restore/random_streams.py", "seed"): "put back as it was",
     ("restore/random_streams.py", "set_rng_state"): "put back as it was",
     ("restore/random_streams.py", "set_rng_state_all"): "put back as it was",
     ("restore/snapshot.py", ".grad"): "put back as it was",

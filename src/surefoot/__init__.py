@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from surefoot.diagnosis.examine import examine
     from surefoot.preflight.check import check
     from surefoot.preflight.report import Report
-    from surefoot.probes.recorder import Options
+    from surefoot.probes.options import Options
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
     from surefoot.run import Run, SurefootWarning
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: Mapping[str, str] = {
-    "Options": "surefoot.probes.recorder",
+    "Options": "surefoot.probes.options",
     "RecordError": "surefoot.record.schema",
     "RecordReader": "surefoot.record.reader",
     "Report": "surefoot.preflight.report",

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from surefoot.probes.recorder import Options, Recorder
+from surefoot.probes.options import Options
+from surefoot.probes.recorder import Recorder
 from surefoot.probes.shield import Shield
 from surefoot.probes.streams import Watched, weights_of
 from surefoot.probes.trace import user_line

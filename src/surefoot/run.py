@@ -26,7 +26,8 @@ from surefoot.diagnosis.stored import steps_of
 from surefoot.lookout import Lookout
 from surefoot.preflight.check import check as check_before
 from surefoot.preflight.report import Report
-from surefoot.probes.recorder import Options, Recorder
+from surefoot.probes.options import Options
+from surefoot.probes.recorder import Recorder
 from surefoot.probes.streams import Watched
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from surefoot.probes.recorder import Options
+from surefoot.probes.curvature import check_curvature
+from surefoot.probes.options import Options
 from surefoot.probes.streams import Watched, check, streams
 from surefoot.record.folder import name_of
 from surefoot.record.schema import run_path
@@ -82,7 +83,8 @@ def watch(
         model: the module that is trained, or several by name.
         optimizer: its optimizer, or several by name; each becomes a stream.
         loss_fn: `loss_fn(model, batch)` gives the loss of a batch. With it and the
-            batch told in `run.step`, the origin of a NaN is found in the loss too.
+            batch told in `run.step`, the origin of a NaN is found in the loss too, and
+            curvature can be tracked: `options=Options(curvature=3.0)`.
         folder: where the record is written; made if absent.
         name: name of the run; the model's class if empty.
         options: how densely to record.
@@ -95,7 +97,8 @@ def watch(
 
     Raises:
         ValueError: a model without parameters, an optimizer that holds none of the
-            model's, or a sink that we do not know.
+            model's, a sink that we do not know, or curvature that was asked for and
+            cannot be measured.
         ImportError: the package that a sink needs is not installed.
         RecordError: the folder cannot be made or written.
 
@@ -117,6 +120,8 @@ def watch(
     chosen = options or Options()
     if loss_fn is not None:
         chosen = replace(chosen, loss_fn=loss_fn)
+    for watched in streams(models, optimizers) if chosen.curvature != 0 else ():
+        check_curvature(chosen, watched)
     to_open = [opener(sink) for sink in sinks]
     label = name or "-".join(type(m).__name__ for m in models.values())
     about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}

@@ -9,6 +9,10 @@ class CurvatureError(ValueError):
     """Curvature cannot be computed: says what came, what is needed, and what to do."""
 
 
+class NotFiniteError(CurvatureError):
+    """A loss, a gradient or a product is NaN or infinite: nothing curves there."""
+
+
 UNKNOWN = (
     "torch could not differentiate the loss a second time: {message}; check that every "
     "operation between the weights and the loss has a second derivative"

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
-from surefoot.curvature.errors import CurvatureError, explained
+from surefoot.curvature.errors import CurvatureError, NotFiniteError, explained
 from surefoot.curvature.observer import Cut, Dropout, Observer
 from surefoot.curvature.wrappers import unwrapped
 from surefoot.restore.still import still
@@ -108,7 +108,7 @@ def loss_of(conditions: Conditions, batch: Any) -> torch.Tensor:
             "or numpy on the way"
         )
     if not torch.isfinite(value).all():
-        raise CurvatureError(_not_finite(conditions.model, value))
+        raise NotFiniteError(_not_finite(conditions.model, value))
     return value.reshape(())
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from surefoot.curvature.errors import CurvatureError
+from surefoot.curvature.errors import NotFiniteError
 from surefoot.curvature.matrix import Matrix, Probes
 
 Numbers = npt.NDArray[np.float64]
@@ -78,14 +78,14 @@ class Krylov:
         """Multiply the newest vector, and keep what is new in the product.
 
         Raises:
-            CurvatureError: the product is not finite.
+            NotFiniteError: the product is not finite.
         """
         self._keep(self._next)
         rest, inside = self.outside(self._matrix @ self._next)
         # One copy to the host a product: it decides whether to go on.
         *column, norm = torch.cat([inside, rest.norm()[None]]).tolist()
         if not np.isfinite([*column, norm]).all():
-            raise CurvatureError(
+            raise NotFiniteError(
                 f"product {self.size} with the operator holds NaN or infinity; "
                 "expected finite numbers; check the weights and the loss, or compute "
                 "in float32"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from surefoot.curvature.errors import CurvatureError
+from surefoot.curvature.errors import CurvatureError, NotFiniteError
 from surefoot.curvature.forward import Conditions, Observer, derivatives, loss_of
 from surefoot.curvature.space import Space
 from surefoot.curvature.terms import OverData, Pieces, Term, Terms
@@ -88,7 +88,7 @@ def _check_finite(gradient: Pieces, space: Space) -> None:
         for name, row in zip(space.names, gradient, strict=True)
         if row is not None and not torch.isfinite(row).all()
     ]
-    raise CurvatureError(
+    raise NotFiniteError(
         f"the gradient of {names[0]} is not finite, although the loss is"
         + (f" (and of {len(names) - 1} more weights)" if len(names) > 1 else "")
         + "; look for a square root, a logarithm or a division at zero"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,13 +18,15 @@ from torch import nn
 from surefoot.probes.agenda import Agenda, doubling
 from surefoot.probes.batch import finished, target_statistics
 from surefoot.probes.calls import Calls
-from surefoot.probes.catalogue import ALL, Probe
+from surefoot.probes.catalogue import Probe
+from surefoot.probes.curvature import Curvature
 from surefoot.probes.finite import FiniteCheck
 from surefoot.probes.histograms import Histograms
 from surefoot.probes.instruments import Instruments
 from surefoot.probes.losses import Losses
 from surefoot.probes.meter import Meter
 from surefoot.probes.nograd import NoGrad
+from surefoot.probes.options import Options
 from surefoot.probes.outputs import SCORED
 from surefoot.probes.rhythm import Rhythm
 from surefoot.probes.ring import Ring
@@ -33,33 +35,12 @@ from surefoot.probes.shield import Shield
 from surefoot.probes.streams import Watched, covers
 from surefoot.probes.taker import Taker
 from surefoot.probes.wiring import Wiring
-from surefoot.types import RUN, Event, Facts, LossFunction, Moment, Reading
+from surefoot.types import RUN, Event, Facts, Moment, Reading
 
 FLUSH_STEPS = 50
 FLUSH_SECONDS = 0.75
 """With the quarter of a second between commits: what a killed run loses at most."""
 TARGETS_EVERY = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How densely to record.
-
-    `every` is the interval of periodic probes in steps; `budget` scales their share
-    of the training thread's CPU time (1: together 0.3 %; None: a fixed interval,
-    whatever it costs). `check_finite` looks at the gradients on the host at every
-    step, which is free on a CPU and a synchronisation on a GPU; None means on a CPU
-    only. `probes` may hold probes of your own. `loss_fn(model, batch)` gives the loss
-    of a batch, where it is to be computed again. `histograms` of gradients are taken
-    at steps 0, 1, 2, 4, 8, … and about every thousand steps.
-    """
-
-    every: int = 10
-    budget: float | None = 1.0
-    check_finite: bool | None = None
-    probes: tuple[Probe, ...] = ALL
-    loss_fn: LossFunction | None = None
-    histograms: bool = True
 
 
 class Recorder:
@@ -106,6 +87,7 @@ class Recorder:
         self._finite = FiniteCheck(
             search, self.shield, asked=options.check_finite, skipped=self.skipped
         )
+        self._curvature = Curvature(options, self.shield, sink, put=self.put)
         self._training = True
         self._last_update = time.perf_counter()
         self._flushed_step = 0
@@ -160,6 +142,8 @@ class Recorder:
                 "outputs", lambda: self._instruments.outlook.see_batch(batch)
             )
         self._run_told()
+        seconds = self.meter.step_seconds
+        self._curvature.told(batch, self.watched, self.step - 1, seconds=seconds)
 
     def put(self, reading: Reading) -> None:
         """Keep one reading until the next flush."""

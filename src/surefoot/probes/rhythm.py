@@ -99,3 +99,20 @@ class Doubling:
         interval = math.ceil(seconds / (self.percent / 100 * step_seconds))
         known = self.interval or interval
         self.interval = min(interval, math.ceil(1.1 * known))
+
+
+def within(percent: float | None, *, every: int = 10) -> Rhythm:
+    """A rhythm for what is dear: at once, then never beyond its share.
+
+    The first time is unconditional, as the cost is not known before it; after that the
+    mean cost stays within `percent` of the training thread's CPU time. `percent=None`
+    keeps the interval at `every`.
+
+    >>> rhythm = within(2.0)
+    >>> rhythm.due(0)
+    True
+    >>> rhythm.spent(1.0, 0.1)
+    >>> rhythm.next_step
+    500
+    """
+    return Rhythm(every=every, percent=percent, burn_in=1)

@@ -54,6 +54,42 @@ ALL: tuple[Quantity, ...] = (
         "run",
     ),
     Quantity(
+        "sharpness",
+        "largest eigenvalue of the Hessian of the loss on the curvature batch, after "
+        "the update",
+        "",
+        "run",
+    ),
+    Quantity("sharpness_error", "bound on the error of sharpness", "", "run"),
+    Quantity(
+        "sharpness_sampling_error",
+        "how far sharpness may be from that of all data, told by the two halves of "
+        "the curvature batch",
+        "",
+        "run",
+    ),
+    Quantity(
+        "preconditioned_sharpness",
+        "largest eigenvalue of the Hessian in the scale of an adaptive optimizer, "
+        "P^(-1/2) H P^(-1/2)",
+        "",
+        "run",
+    ),
+    Quantity(
+        "stability_ratio",
+        "sharpness (preconditioned, for an adaptive optimizer) over the line at which "
+        "the optimizer becomes unstable, such as 2 / learning rate",
+        "",
+        "run",
+    ),
+    Quantity(
+        "hessian_trace",
+        "trace of the Hessian's block of this tensor",
+        "",
+        "parameter",
+    ),
+    Quantity("hessian_trace_error", "standard error of hessian_trace", "", "parameter"),
+    Quantity(
         "contribution",
         "gradient · update: first-order change of the loss by this tensor",
         "",
