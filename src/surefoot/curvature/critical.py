@@ -27,7 +27,7 @@ from surefoot.types import LossFunction
 
 MOST_PASSES = 40
 """Forward passes after which the search gives up: from its first guess that is at
-least seven decades of rates. It takes 5 to 8 where the guess is within a decade."""
+least seven decades of rates. On a small ResNet in training it takes 6 or 7."""
 
 GROWTH = 4.0
 """Factor between the rates that are tried until two lie around η_c. On a quadratic the
@@ -90,7 +90,10 @@ def critical_sharpness(
     if not 0 < tolerance < 1:
         raise CurvatureError(f"tolerance is {tolerance}; expected between 0 and 1")
     over, losses = space(model, where), Losses(model, data, loss_fn=loss_fn)
-    along = _direction(over, losses, direction)
+    along = -losses.gradient(over) if direction is None else direction
+    along = _checked(over, along)
+    # Without a step the rise per rate is the slope, which the gradient tells for free.
+    start = None if direction is not None else _Try(0.0, -_square(along))
     here = losses.value()
     if not math.isfinite(here):
         raise CurvatureError(f"the loss is {here}; expected a finite one")
@@ -103,13 +106,16 @@ def critical_sharpness(
             told = not abs(change) <= FLAT * losses.rounding * abs(here)
             return change / rate if told else 0.0
 
-        low, high = _bracket(rise, _first_guess(over, along))
+        low, high = _bracket(rise, _first_guess(over, along), before=start)
         low, high = _narrow(rise, low=low, high=high, tolerance=tolerance)
     return _estimate(low, high, tolerance=tolerance, passes=losses.passes)
 
 
-def _direction(over: Space, losses: Losses, direction: Tensor | None) -> Tensor:
-    along = -losses.gradient(over) if direction is None else direction
+def _square(along: Tensor) -> float:
+    return float(along.double().square().sum())
+
+
+def _checked(over: Space, along: Tensor) -> Tensor:
     if along.shape != (over.size,):
         raise CurvatureError(
             f"the direction has shape {tuple(along.shape)}; expected ({over.size},): "
@@ -133,12 +139,11 @@ def _first_guess(over: Space, along: Tensor) -> float:
 
 
 def _bracket(
-    rise: Callable[[float], float], guess: float
+    rise: Callable[[float], float], guess: float, *, before: _Try | None
 ) -> tuple[_Try | None, _Try | None]:
     """Two rates around η_c; None in the place of one that was not found."""
     low: _Try | None = None
     high: _Try | None = None
-    before: _Try | None = None
     rate = guess
     for _ in range(MOST_PASSES):
         one = _Try(rate, rise(rate))

@@ -64,20 +64,30 @@ def sharpness_of_blocks(
     seed: int = 0,
 ) -> Mapping[str, Estimate]:
     """The same from an operator that is there: a Hessian, GGN or preconditioned one."""
-    names = layers_of(operator.space) if layers is None else layers
+    chosen = layers_of(operator.space)
+    if layers is not None:
+        chosen = {name: (name,) for name in layers}
     return {
-        name: _largest(restricted(operator, name), tolerance=tolerance, seed=seed)
-        for name in names
+        name: _largest(restricted(operator, own), tolerance=tolerance, seed=seed)
+        for name, own in chosen.items()
     }
 
 
-def layers_of(over: Space) -> tuple[str, ...]:
-    """Modules that hold weights of their own, in the model's order.
+def layers_of(over: Space) -> Mapping[str, tuple[str, ...]]:
+    """Modules that hold weights of their own, and the names of these weights.
 
-    A weight of the model itself is named as the weight.
+    Weights of modules inside of them are not theirs. A weight of the model itself is
+    named as the weight.
+
+    >>> from surefoot.curvature.space import space
+    >>> layers_of(space(nn.Sequential(nn.Linear(2, 2), nn.ReLU())))
+    {'0': ('0.weight', '0.bias')}
     """
-    owners = [name.rpartition(".")[0] or name for name in over.names]
-    return tuple(dict.fromkeys(owners))
+    found: dict[str, tuple[str, ...]] = {}
+    for name in over.names:
+        owner = name.rpartition(".")[0] or name
+        found[owner] = (*found.get(owner, ()), name)
+    return found
 
 
 def _largest(block: Operator, *, tolerance: float, seed: int) -> Estimate:
