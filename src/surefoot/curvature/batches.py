@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader
 
 from surefoot.curvature.errors import CurvatureError
-from surefoot.curvature.wrappers import Group
+from surefoot.curvature.wrappers import Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,9 @@ class Batches:
         keep_graphs: keep the graphs of all batches instead of making each anew at
             each product. A product is then about half as dear, and memory is that of
             one batch times their number.
-        group: processes that hold a share of the batches each. Products are summed
-            over them, so that all get the same; all must ask for the same products.
+        groups: of processes that hold a share of the batches each, if the model is
+            not one that tells (DistributedDataParallel, fully_shard). Products are
+            summed over them, so that all get the same; all must ask for the same.
 
     >>> len(list(Batches([torch.zeros(4, 2), torch.zeros(3, 2)]).iterable))
     2
@@ -34,7 +35,7 @@ class Batches:
 
     iterable: Iterable[Any]
     keep_graphs: bool = False
-    group: Group = None
+    groups: Groups = ()
 
 
 def several(data: Any) -> Batches:
@@ -119,14 +120,14 @@ def _leaves(batch: Any) -> list[Any]:
     return found
 
 
-def shares(batches: Sequence[Any], group: Group) -> tuple[list[float], float]:
-    """Weights of batches in their mean, and the number of samples they sum up to.
+def counted(batches: Sequence[Any], *, alone: bool) -> list[float]:
+    """Weights of batches in their mean: their numbers of samples.
 
-    One batch of one process weighs 1 whatever it is made of.
+    One batch of a process that is alone weighs 1 whatever it is made of.
     """
-    if len(batches) == 1 and group is None:
-        return [1.0], 1.0
+    if len(batches) == 1 and alone:
+        return [1.0]
     counts = [float(samples(batch)) for batch in batches]
     if not sum(counts):
         raise CurvatureError("all batches are empty; expected at least one sample")
-    return counts, sum(counts)
+    return counts

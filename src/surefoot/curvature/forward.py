@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from surefoot.curvature.errors import CurvatureError, NotFiniteError, explained
 from surefoot.curvature.observer import Cut, Dropout, Observer
-from surefoot.curvature.wrappers import unwrapped
+from surefoot.curvature.wrappers import FullWeights, unwrapped
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
 
@@ -28,13 +28,17 @@ RANDOM_DEPTH = ("StochasticDepth", "DropPath", "DropBlock", "LayerDrop")
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """How passes are made: with which model and loss, in which mode."""
+    """How passes are made: with which model and loss, in which mode.
+
+    `weights` stand in for those that are spread over processes.
+    """
 
     model: nn.Module
     loss_fn: LossFunction
     training: bool | None = None
     dropout: Dropout = "fixed"
     cut: Cut = "nowhere"
+    weights: FullWeights | None = None
 
     def __post_init__(self) -> None:
         if self.dropout not in ("fixed", "off"):
@@ -50,6 +54,8 @@ def calm(conditions: Conditions) -> Generator[Observer]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(still(conditions.model, training=conditions.training))
+        if conditions.weights is not None:
+            stack.enter_context(conditions.weights.lent())
         inner = unwrapped(conditions.model)
         if conditions.cut != "nowhere":
             hook = inner.register_forward_pre_hook(observer.entering, with_kwargs=True)
@@ -70,6 +76,7 @@ def _ready(module: nn.Module, conditions: Conditions) -> None:
         own["require_forward_param_sync"] = False
         own["require_backward_grad_sync"] = False
         own["broadcast_buffers"] = False
+        own["find_unused_parameters"] = own["static_graph"] = False
     if conditions.dropout == "off":
         if isinstance(module, nn.RNNBase):
             own["dropout"] = 0.0

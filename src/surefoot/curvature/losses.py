@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot.curvature.batches import held, several, shares
+from surefoot.curvature.batches import counted, held, several
 from surefoot.curvature.errors import CurvatureError
 from surefoot.curvature.space import Space
 from surefoot.restore.still import still
@@ -40,8 +40,8 @@ class Losses:
         self.model, self.loss_fn, self._mode = model, loss_fn, training
         self.passes, self.rounding = 0, 0.0
         self._batches = held(several(data))
-        weights, total = shares(self._batches, None)
-        self._shares = [one / total for one in weights]
+        weights = counted(self._batches, alone=True)
+        self._shares = [one / sum(weights) for one in weights]
 
     def value(self) -> float:
         """The mean loss, NaN and infinity included; no graph is made."""

@@ -81,6 +81,8 @@ class Observer(TorchFunctionMode):
         """Let torch do what was asked for, and take note of it."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name == "__get__":  # attributes of tensors: half of all calls
+            return func(*args, **kwargs)
         if name in (ATTENTION, MULTIHEAD):
             args, kwargs = self._attending(name, args, kwargs)
         if self._off and name in DROPOUTS:

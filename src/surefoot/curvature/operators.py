@@ -9,6 +9,8 @@ function of this file returns or raises, and after each product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -29,8 +31,9 @@ from surefoot.curvature.linear import Block, Operator
 from surefoot.curvature.observer import Dropout
 from surefoot.curvature.preconditioners import Preconditioned
 from surefoot.curvature.second_order import Hessian, hessian_term
-from surefoot.curvature.space import Where, space
-from surefoot.curvature.terms import OverData, Terms
+from surefoot.curvature.space import Space, Where, space
+from surefoot.curvature.terms import OverData, Term, Terms
+from surefoot.curvature.wrappers import FullWeights, groups_of, is_sharded, unwrapped
 from surefoot.types import LossFunction
 
 __all__ = [
@@ -84,14 +87,8 @@ def hessian(
     tensor([[1., 0.],
             [0., 4.]])
     """
-    over = space(model, where)
-    terms = Terms(
-        Conditions(model, loss_fn, training, dropout),
-        several(data),
-        space=over,
-        make=partial(hessian_term, space=over),
-    )
-    return Hessian(terms, over)
+    conditions = Conditions(model, loss_fn, training, dropout)
+    return Hessian(*_over(conditions, data, where=where, make=hessian_term))
 
 
 def ggn(
@@ -121,7 +118,8 @@ def ggn(
             [0., 4.]])
     """
     conditions = Conditions(model, loss_fn, training, dropout, cut="outputs")
-    return _first_order(conditions, data, where=where, kind=CurvedTerm)
+    make = partial(first_order_term, kind=CurvedTerm)
+    return GaussNewton(*_over(conditions, data, where=where, make=make))
 
 
 def fisher(
@@ -167,7 +165,8 @@ def fisher(
     cut = "losses" if kind == "true" else "outputs"
     conditions = Conditions(model, loss_fn, training, dropout, cut)
     term = GaussNewtonTerm if kind == "true" else EmpiricalTerm
-    return _first_order(conditions, data, where=where, kind=term)
+    make = partial(first_order_term, kind=term)
+    return GaussNewton(*_over(conditions, data, where=where, make=make))
 
 
 def restricted(operator: Operator, where: Where) -> Operator:
@@ -211,9 +210,17 @@ def preconditioned(operator: Operator, optimizer: Optimizer) -> Preconditioned:
     return Preconditioned(operator, optimizer)
 
 
-def _first_order(
-    conditions: Conditions, data: Any, *, where: Where, kind: type[GaussNewtonTerm]
-) -> GaussNewton:
-    over = space(conditions.model, where)
-    make = partial(first_order_term, space=over, kind=kind)
-    return GaussNewton(Terms(conditions, several(data), space=over, make=make), over)
+def _over(
+    conditions: Conditions, data: Any, *, where: Where, make: Callable[..., Term]
+) -> tuple[Terms, Space]:
+    """The terms of all batches over some weights."""
+    model, batches = conditions.model, several(data)
+    groups = batches.groups or groups_of(model)
+    over = space(model, where)
+    if any(is_sharded(weight) for weight in over.origins):
+        weights = FullWeights(unwrapped(model))
+        conditions = replace(conditions, weights=weights)
+        over = over.standing_in(weights.of(over.origins))
+    batches = replace(batches, groups=groups)
+    term = partial(make, space=over)
+    return Terms(conditions, batches, space=over, make=term), over

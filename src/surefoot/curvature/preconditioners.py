@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from surefoot.curvature.errors import CurvatureError
 from surefoot.curvature.linear import Operator
 from surefoot.curvature.space import Space
+from surefoot.curvature.wrappers import whole
 
 State = Mapping[str, Any]
 """What an optimizer keeps of one weight, or the settings of its group."""
@@ -34,19 +35,24 @@ def diagonal_of(optimizer: Optimizer, space: Space) -> torch.Tensor:
     }
     rule = _rule(optimizer)
     pieces: list[torch.Tensor | None] = []
-    for name, weight in zip(space.names, space.origins, strict=True):
+    for name, weight, like in zip(
+        space.names, space.origins, space.tensors, strict=True
+    ):
         if id(weight) not in known:
             raise CurvatureError(
                 f"the optimizer does not hold {name}; give the optimizer of this "
                 "model, or leave that weight out with where="
             )
-        state = optimizer.state.get(weight, {})
+        state = {
+            key: whole(one) if isinstance(one, torch.Tensor) else one
+            for key, one in optimizer.state.get(weight, {}).items()
+        }
         if rule is not _plain and not state:
             raise CurvatureError(
                 f"the optimizer has made no update of {name} yet, so its scale is not "
                 "known; make the operator after the first optimizer.step()"
             )
-        pieces.append(rule(weight, state, known[id(weight)]))
+        pieces.append(rule(like, state, known[id(weight)]))
     return space.flat(pieces)
 
 

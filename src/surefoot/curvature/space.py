@@ -135,6 +135,10 @@ class Space:
             aliases={k: v for k, v in self.aliases.items() if v in kept},
         )
 
+    def standing_in(self, tensors: Sequence[torch.Tensor]) -> Space:
+        """The same space with other tensors in the place of the model's own."""
+        return Space(self.names, tensors, origins=self.origins, aliases=self.aliases)
+
     def _places(self, one: str | torch.Tensor) -> list[int]:
         if isinstance(one, torch.Tensor):
             known = (*self.origins, *self.tensors)

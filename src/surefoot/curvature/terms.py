@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 
-from surefoot.curvature.batches import Batches, held, shares
+from surefoot.curvature.batches import Batches, counted, held
 from surefoot.curvature.errors import CurvatureError
 from surefoot.curvature.forward import (
     Conditions,
@@ -63,12 +63,13 @@ class Terms:
     def __init__(
         self, conditions: Conditions, data: Batches, *, space: Space, make: Maker
     ) -> None:
-        self._conditions, self._make, self._group = conditions, make, data.group
+        self._conditions, self._make, self._groups = conditions, make, data.groups
         self._weights = list(conditions.model.parameters())
         self._versions = [one._version for one in self._weights]
         self._batches = held(data)
-        counts, own = shares(self._batches, self._group)
-        total = self._summed(torch.tensor(own, device=space.device)).item()
+        counts = counted(self._batches, alone=not self._groups)
+        own = torch.tensor(sum(counts), dtype=torch.float32, device=space.device)
+        total = self._summed(own).item()
         self._shares = [count / total for count in counts]
         self._streams = RandomStreams()
         self._kept: list[Term] | None = None
@@ -171,8 +172,10 @@ class Terms:
 
     def _summed(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum over the processes that share the data."""
-        if self._group is not None:
-            dist.all_reduce(tensor, group=self._group)
+        if self._groups:
+            tensor = tensor.clone()
+        for group in self._groups:
+            dist.all_reduce(tensor, group=group)
         return tensor
 
 
