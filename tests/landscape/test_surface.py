@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from surefoot.landscape.directions import random_directions, slice_of
-from surefoot.landscape.surface import Options, line, surface
+from surefoot.landscape.directions import Mark, random_directions, slice_of
+from surefoot.landscape.surface import Options, Surface, line, surface
 
 Batch = tuple[Tensor, Tensor]
 
@@ -258,3 +260,39 @@ def test_a_loss_may_take_gradients_of_its_own(net: Residual, batch: Batch) -> No
         net, batch, loss_fn=penalised, points=3, options=Options(differentiable=True)
     )
     assert np.isfinite(drawn.losses).all()
+
+
+def test_a_surface_is_saved_and_loaded(
+    net: Residual, batch: Batch, tmp_path: Path
+) -> None:
+    drawn = surface(net, batch, loss_fn=cross_entropy, points=9)
+    drawn = replace(drawn, marks=(Mark((0.0, 1.0), "here"),), explained=(0.7, 0.2))
+    drawn.save(tmp_path / "drawn.npz")
+    loaded = Surface.load(tmp_path / "drawn.npz")
+    one, other = drawn.field(), loaded.field()
+    np.testing.assert_array_equal(one.values, other.values)
+    assert (one.axes, one.about) == (other.axes, other.about)
+    (tmp_path / "other.npz").write_text("nothing")
+    with pytest.raises(ValueError, match="no file that Surefoot wrote"):
+        Surface.load(tmp_path / "other.npz")
+
+
+def test_the_loss_at_a_place_lies_between_its_neighbours(
+    net: Residual, batch: Batch
+) -> None:
+    drawn = surface(net, batch, loss_fn=cross_entropy, points=5)
+    assert drawn.at(0.5, -1.0) == drawn.losses[3, 0]
+    assert drawn.at(1.0, 1.0) == drawn.losses[4, 4]
+    middle = drawn.losses[1:3, 3:5].mean()
+    assert drawn.at(-0.25, 0.75) == pytest.approx(middle)
+    cut = line(net, batch, loss_fn=cross_entropy, points=5)
+    assert cut.at(0.25) == pytest.approx((cut.losses[2] + cut.losses[3]) / 2)
+    with pytest.raises(ValueError, match="outside what was drawn, -1 to 1"):
+        drawn.at(1.5, 0.0)
+
+
+def test_stored_statistics_are_told_of(net: Residual, batch: Batch) -> None:
+    for training, told in ((False, True), (True, False)):
+        options = Options(training=training)
+        drawn = line(net, batch, loss_fn=cross_entropy, points=3, options=options)
+        assert ("running statistics" in drawn.field().about.get("note", "")) == told

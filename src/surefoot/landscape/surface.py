@@ -5,11 +5,13 @@ Most of a plane need not be evaluated: see `surefoot.landscape.adaptive`.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from surefoot.landscape.directions import (
 )
 from surefoot.landscape.evaluate import Task, batches_of
 from surefoot.landscape.grid import Grid, grid_of
+from surefoot.landscape.resume import read_arrays
 from surefoot.types import Field, LossFunction
 
 
@@ -61,6 +64,20 @@ class Options:
     title: str = ""
 
 
+STORED: Final = (
+    "Norm layers use the running statistics of the model as it is at every point; "
+    "those of other weights would differ. training=True takes those of the batch."
+)
+"""The note of a surface of a model with norm layers in eval mode."""
+
+_ARRAYS: Final = ("alphas", "betas", "losses", "evaluated", "path")
+_TOLD: Final = (
+    "directions", "loss_at_centre", "mode", "error", "explained", "title", "kind",
+    "note",
+)  # fmt: skip
+"""What the file of a surface holds, as arrays and as JSON."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
     """The loss on a grid over a slice of weight space.
@@ -69,7 +86,8 @@ class Surface:
     `betas` is empty. `evaluated` tells which of them were computed; the others are
     interpolated, with errors of `error` (keys "median", "p95", "max"; shares of the
     range of the finite losses; estimated by cross-validation). Losses that are not
-    finite stay so. `path`, `explained` and `marks` are those of the slice.
+    finite stay so. `path`, `explained` and `marks` are those of the slice. `kind` is
+    "landscape" or "convexity"; `note` says what to know before reading it.
     """
 
     alphas: Floats64
@@ -84,11 +102,58 @@ class Surface:
     explained: tuple[float, ...] = ()
     marks: tuple[Mark, ...] = ()
     title: str = ""
+    kind: str = "landscape"
+    note: str = ""
 
     @property
     def evaluations(self) -> int:
         """How many points of the grid were computed."""
         return int(self.evaluated.sum())
+
+    def at(self, alpha: float, beta: float = 0.0) -> float:
+        """The loss at a place, interpolated linearly between the grid's points.
+
+        Raises:
+            ValueError: the place lies outside the grid.
+        """
+        axes = [axis for axis in (self.alphas, self.betas) if len(axis)]
+        corners = self.losses
+        for axis, place in zip(axes, (alpha, beta), strict=False):
+            if not axis[0] <= place <= axis[-1]:
+                raise ValueError(
+                    f"{place} lies outside what was drawn, {axis[0]:g} to {axis[-1]:g}"
+                )
+            low = min(int(np.searchsorted(axis, place, "right")) - 1, len(axis) - 2)
+            share = (place - axis[low]) / (axis[low + 1] - axis[low])
+            if share == 0 or share == 1:  # a NaN beside the point is not its own
+                corners = corners[low + int(share)]
+            else:
+                corners = (1 - share) * corners[low] + share * corners[low + 1]
+        return float(corners)
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz file: arrays and JSON, nothing that is unpickled."""
+        about = {name: getattr(self, name) for name in _TOLD}
+        about["marks"] = [[list(mark.at), mark.label] for mark in self.marks]
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        with Path(path).open("wb") as file:
+            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Surface:
+        """Read a file that `save` wrote.
+
+        Raises:
+            ValueError: it is no such file.
+        """
+        found = read_arrays(Path(path), (*_ARRAYS, "about"))
+        about = json.loads(str(found["about"]))
+        marks = tuple(Mark(tuple(at), label) for at, label in about.pop("marks"))
+        told: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in about.items()
+        }
+        arrays = {name: found[name] for name in _ARRAYS}
+        return cls(**arrays, **told, marks=marks)
 
     def field(self, *, step: int = 0, stream: str = "main") -> Field:
         """The surface as a recorded field of the kind "landscape"."""
@@ -104,11 +169,15 @@ class Surface:
             "title": self.title,
             "marks": [{"at": list(m.at), "label": m.label} for m in self.marks],
             "mode": self.mode,
-            "loss_at_centre": self.loss_at_centre,
+            "loss_at_centre": (
+                self.loss_at_centre if math.isfinite(self.loss_at_centre) else None
+            ),
         }
+        if self.note:
+            about["note"] = self.note
         if not len(self.betas):
             del axes["beta"]
-        return Field(step, "landscape", axes, values.astype(np.float32), stream, about)
+        return Field(step, self.kind, axes, values.astype(np.float32), stream, about)
 
 
 def surface(
@@ -145,19 +214,8 @@ def surface(
     (5, 5)
     """
     options = options or Options()
-    return _drawn(
-        Task(
-            model,
-            batches_of(data),
-            loss_fn,
-            _slice(model, directions, options, 2),
-            options.training,
-            options.seed,
-            options.differentiable,
-        ),
-        points,
-        options,
-    )
+    task = _task(model, data, loss_fn, _slice(model, directions, options, 2), options)
+    return _drawn(task, points, options)
 
 
 def line(
@@ -179,20 +237,17 @@ def line(
     >>> cut.losses.shape, cut.evaluations
     ((51,), 51)
     """
-    options = replace(options or Options(), exact=True)
-    return _drawn(
-        Task(
-            model,
-            batches_of(data),
-            loss_fn,
-            _slice(model, directions, options, 1),
-            options.training,
-            options.seed,
-            options.differentiable,
-        ),
-        points,
-        options,
-    )
+    options = options or Options()
+    task = _task(model, data, loss_fn, _slice(model, directions, options, 1), options)
+    return _drawn(task, points, options)
+
+
+def _task(
+    model: nn.Module, data: Any, loss_fn: LossFunction, on: Slice, options: Options
+) -> Task:
+    batches = batches_of(data)
+    about = (options.training, options.seed, options.differentiable)
+    return Task(model, batches, loss_fn, on, *about)
 
 
 def _slice(
@@ -209,7 +264,7 @@ def _slice(
 
 
 def _drawn(task: Task, points: int, options: Options) -> Surface:
-    axes = [_axis(reach, points) for reach in _reach(task.slice, options.extent)]
+    axes = axes_of(task.slice, points, options.extent)
     with grid_of(
         task,
         axes,
@@ -231,12 +286,13 @@ def _drawn(task: Task, points: int, options: Options) -> Surface:
         drawn.evaluated,
         task.slice.labels,
         at_centre,
-        _mode(task),
+        mode_of(task.model, task.training),
         drawn.error,
         task.slice.path,
         task.slice.explained,
         task.slice.marks,
         options.title,
+        note=_note(task),
     )
 
 
@@ -247,6 +303,13 @@ def _refined(grid: Grid, axes: list[Floats64], options: Options) -> Refined:
     grid.total = budget_of(shape, options.share)
     centre = tuple(int(np.argmin(np.abs(axis))) for axis in axes)
     return refined(grid.losses, shape[:2], share=options.share, first=[centre])
+
+
+def axes_of(
+    on: Slice, points: int, extent: float | Sequence[Range] | None
+) -> list[Floats64]:
+    """Coordinates of a grid along each direction of a slice; see `Options.extent`."""
+    return [_axis(reach, points) for reach in _reach(on, extent)]
 
 
 def _reach(on: Slice, extent: float | Sequence[Range] | None) -> Sequence[Range]:
@@ -270,8 +333,19 @@ def _axis(reach: Range, points: int) -> Floats64:
     return axis
 
 
-def _mode(task: Task) -> str:
-    if task.training is not None:
-        return "train" if task.training else "eval"
-    modes = {module.training for module in task.model.modules()}
+def mode_of(model: nn.Module, training: bool | None) -> str:
+    """The mode in which a loss is evaluated: "train", "eval", or "mixed"."""
+    if training is not None:
+        return "train" if training else "eval"
+    modes = {module.training for module in model.modules()}
     return "mixed" if len(modes) > 1 else "train" if modes.pop() else "eval"
+
+
+def _note(task: Task) -> str:
+    """What running statistics do to a picture of weights that they were not made by."""
+    stored = any(
+        getattr(module, "running_mean", None) is not None
+        and not (module.training if task.training is None else task.training)
+        for module in task.model.modules()
+    )
+    return STORED if stored else ""
