@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
-from surefoot.curvature.batches import shares
+from surefoot.curvature.batches import counted
 from surefoot.curvature.lanczos import eigenpairs
 from surefoot.curvature.operators import hessian
 from surefoot.landscape import weights
@@ -104,7 +104,7 @@ def _gradient(
     """The gradient of the mean loss over all samples; zeros for frozen weights."""
     found = list(weights.weights_of(model).values())
     trained = [weight for weight in found if weight.requires_grad]
-    counts, samples = shares(batches, None)
+    counts = counted(batches, alone=True)
     total = [torch.zeros_like(weight, requires_grad=False) for weight in found]
     with still(model, training=training):
         for batch, count in zip(batches, counts, strict=True):
@@ -113,7 +113,9 @@ def _gradient(
             )
             given = iter(parts)
             total = [
-                one + next(given) * (count / samples) if weight.requires_grad else one
+                one + next(given) * (count / sum(counts))
+                if weight.requires_grad
+                else one
                 for one, weight in zip(total, found, strict=True)
             ]
     return tuple(total)

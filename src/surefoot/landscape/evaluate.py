@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from surefoot.curvature.batches import held, several, shares
+from surefoot.curvature.batches import counted, held, several
 from surefoot.landscape.directions import Slice
 from surefoot.landscape.weights import Vector, weights_of
 from surefoot.restore.random_streams import RandomStreams
@@ -75,7 +75,7 @@ def loss_on(task: Task) -> Generator[Callable[[Place], float]]:
         ValueError: the loss is not one number, or the slice was made for another
             model.
     """
-    counts, samples = shares(task.batches, None)
+    counts = counted(task.batches, alone=True)
     with (
         still(task.model, training=task.training),
         torch.set_grad_enabled(task.differentiable),
@@ -87,7 +87,7 @@ def loss_on(task: Task) -> Generator[Callable[[Place], float]]:
             move(place)
             streams.restore()
             given = [task.loss_fn(task.model, batch) for batch in task.batches]
-            return _weighted([_one_number(one) for one in given], counts) / samples
+            return _weighted([_one_number(one) for one in given], counts) / sum(counts)
 
         yield loss
 
@@ -101,9 +101,9 @@ def batches_of(data: Any) -> tuple[Any, ...]:
         ValueError: there is none, or processes hold a share of them each.
     """
     batches = several(data)
-    if batches.group is not None:
+    if batches.groups:
         raise ValueError(
-            "a surface is drawn by one process; give it all batches, and no group"
+            "a surface is drawn by one process; give it all batches, and no groups"
         )
     streams = RandomStreams()
     try:
