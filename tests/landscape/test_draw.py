@@ -177,9 +177,11 @@ def test_before_and_after_have_one_scale_and_their_numbers() -> None:
     made = before_after(
         field(BOWL), low, labels=("plain", "skip"), numbers={"roughness": (0.5, 0.125)}
     )
-    left, right, *_ = made.axes
-    assert left.get_title(loc="left") == "plain:  roughness 0.5"
-    assert right.get_title(loc="left") == "skip:  roughness 0.125"
+    left, right, *spaces = made.axes
+    assert [one.get_title(loc="left") for one in spaces[:2]] == [
+        "plain:  roughness 0.5",
+        "skip:  roughness 0.125",
+    ]
     levels = [axes.collections[0].levels for axes in (left, right)]  # type: ignore[attr-defined]
     np.testing.assert_array_equal(*levels)
     heights = [axes.get_zlim() for axes in made.axes if hasattr(axes, "get_zlim")]

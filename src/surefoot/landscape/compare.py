@@ -16,7 +16,7 @@ from surefoot.landscape.draw import (
     evaluated_text,
     short,
 )
-from surefoot.landscape.land import Drawable, Land, Scale, land, scale_of
+from surefoot.landscape.land import Drawable, Land, land, scale_of
 from surefoot.landscape.relief import add_relief, relief_axes
 
 Numbers = Mapping[str, tuple[float, float]]
@@ -47,7 +47,7 @@ def before_after(
 
     >>> from surefoot.landscape.functions import BOWL, SADDLE
     >>> made = before_after(BOWL.field(11), BOWL.field(11), labels=("one", "two"))
-    >>> [one.get_title(loc="left") for one in made.axes[:2]]
+    >>> [one.get_title(loc="left") for one in made.axes[2:4]]
     ['one', 'two']
     """
     pair = land(before), land(after)
@@ -58,22 +58,18 @@ def before_after(
         grid = made.add_gridspec(2, 2, height_ratios=(1.15, 1))
         above: list[Any] = []
         for column, seen in enumerate(pair):
-            heading = labels[column] + _told(numbers or {}, column)
             above.append(made.add_subplot(grid[1, column]))
-            _draw(above[-1], seen, scale, heading)
+            add_contour(above[-1], seen, scale)
+            add_path(above[-1], seen.path)
         for column, seen in enumerate(pair):
             space = relief_axes(made, grid[0, column])
             add_relief(space, seen, scale)
+            heading = labels[column] + _told(numbers or {}, column)
+            space.set_title(heading, loc="left")
         add_colour_bar(made, scale, above)
         made.suptitle(title, x=0.015, ha="left", fontweight="bold", fontsize=12)
-        style.caption(made, "\n".join(filter(None, (text, _errors(pair)))))
+        style.caption(made, "\n".join(filter(None, (text, *_errors(labels, pair)))))
     return made
-
-
-def _draw(axes: Any, seen: Land, scale: Scale, heading: str) -> None:
-    add_contour(axes, seen, scale)
-    add_path(axes, seen.path)
-    axes.set_title(heading)
 
 
 def _told(numbers: Numbers, column: int) -> str:
@@ -81,9 +77,12 @@ def _told(numbers: Numbers, column: int) -> str:
     return ":  " + ", ".join(told) if told else ""
 
 
-def _errors(pair: tuple[Land, Land]) -> str:
-    found = dict.fromkeys(evaluated_text(one.about) for one in pair)
-    return "  |  ".join(filter(None, found))
+def _errors(labels: tuple[str, str], pair: tuple[Land, Land]) -> list[str]:
+    """A line for each, or one for both where they say the same."""
+    told = [evaluated_text(one.about) for one in pair]
+    if told[0] == told[1]:
+        return told[:1]
+    return [f"{label}: {one}" for label, one in zip(labels, told, strict=True) if one]
 
 
 def _check(before: Land, after: Land) -> None:
