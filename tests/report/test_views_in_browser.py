@@ -129,6 +129,29 @@ def test_the_edge_of_stability_moves_with_the_schedule(visit, rich_page):
     expect(page.locator(".track-note")).to_contain_text("of 40 readings")
 
 
+def test_tracked_sharpness_lies_beside_the_line_of_the_schedule(
+    visit, rich_run, a_series, tmp_path
+):
+    rates = np.where(np.arange(0, STEPS, 15) < 300, 0.1, 0.01)
+    values = np.linspace(5, 30, len(rates))
+    for name, row in (
+        ("sharpness", values),
+        ("sharpness_error", 0.01 * values),
+        ("sharpness_sampling_error", 0.2 * values),
+        ("stability_ratio", values / (2 / rates)),
+    ):
+        rich_run.found["main", name] = a_series(name, row, every=15)
+    page = visit().open(write_report(rich_run, [], tmp_path / "tracked.html"))
+    shown = view(page, "tracked")
+    expect(shown.locator(".readings")).to_contain_text("30")
+    expect(shown.locator(".readings")).to_contain_text("200")
+    expect(shown.locator(".readings")).to_contain_text("2 / learning rate")
+    note = page.locator(".track-note").first
+    expect(note).to_contain_text(f"of {len(rates)} readings")
+    expect(note).to_contain_text("20 % more or less")
+    expect(page.locator("[data-view=stability_ratio]")).to_have_count(0)
+
+
 def test_a_click_on_a_cell_shows_the_histogram_there(visit, rich_page):
     page = visit().open(rich_page)
     shown = view(page, "histogram")

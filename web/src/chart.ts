@@ -48,7 +48,7 @@ export function formOf(panel: LinePanel): string {
 }
 
 function fills({ panel, colours, faint }: Drawing): string[] {
-  return panel.y.map((_, line) => faded(colourOf(line, faint, colours), 0.35));
+  return panel.y.map((_, line) => (faint.has(line) ? faded(colours.faint, 0.3) : faded(colourOf(line, faint, colours), 0.35)));
 }
 
 /**
@@ -205,7 +205,7 @@ function hooks(drawing: Drawing): uPlot.Hooks.Arrays {
         drawing.onPoint(left < 0 ? null : plot.posToVal(left, "x"));
       },
     ],
-    drawAxes: [(plot) => { if (drawing.panel.high) drawBands(plot, fills(drawing)); }],
+    drawAxes: [(plot) => { if (drawing.panel.high) drawBands(plot, fills(drawing), drawing.sparse); }],
     draw: [(plot) => drawMarks(plot, drawing)],
   };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { unpack } from "../src/grid";
 import { bandAt, bands, OTHERS, stacked } from "../src/shares";
-import { curvature, beyond, largestAt } from "../src/sharpness";
+import { curvature, beyond, largestAt, tracked } from "../src/sharpness";
 import type { LinePanel } from "../src/data";
 import { heat, packed } from "./data";
 
@@ -58,4 +58,45 @@ describe("curvature and its edge", () => {
     expect(curvature(line([1, 3], [-1, 2]), rate)?.negative).toBe(1));
   it("is nothing without readings", () => expect(curvature(line([1], [null]), rate)).toBeNull());
   it("counts what lies beyond", () => expect(beyond(line([0, 1, 2], [1, 3, null]))).toEqual({ beyond: 1, of: 2 }));
+});
+
+describe("tracked sharpness", () => {
+  // The rate is 0.1, from step 40 on 0.05: the line of plain descent is 20, then 40.
+  const lr = line([0, 20, 40, 60], [0.1, 0.1, 0.05, 0.05]);
+  const sharpness = line([10, 30, 50], [10, 19, 20]);
+  const panels = {
+    lr, sharpness, stability_ratio: line([10, 30, 50], [0.5, 0.95, 0.5]),
+    sharpness_error: line([10, 30, 50], [0.1, 0.1, 0.1]), sharpness_sampling_error: line([10], [2]),
+  };
+  it("lies beside a line that moves with the schedule", () => {
+    const found = tracked(panels);
+    expect(found?.panel.y.slice(0, 2)).toEqual(["sharpness", "2 / learning rate"]);
+    expect(found?.panel.x).toEqual([0, 10, 20, 30, 40, 50, 60]);
+    expect(found?.panel.low[1]).toEqual([20, 20, 20, 20, 40, 40, 40].map((edge) => expect.closeTo(edge, 6)));
+  });
+  it("has a band of the solver's and the sampling's error", () => {
+    const found = tracked(panels);
+    expect(found?.sampling).toBeCloseTo(0.2, 9);
+    expect([found?.band, found?.panel.low[0]?.[3]]).toEqual([2, 19]);
+    expect(found?.panel.low[2]?.[3]).toBeCloseTo(19 - 3.9, 6);
+    expect(found?.panel.high?.[2]?.[3]).toBeCloseTo(19 + 3.9, 6);
+    expect(found?.panel.low[2]?.[4]).toBeNull();
+  });
+  it("is held against the line in the scale of an adaptive optimizer", () => {
+    const scaled = line([10, 30, 50], [380, 190, 760]);
+    const found = tracked({ ...panels, preconditioned_sharpness: scaled, stability_ratio: line([10, 30, 50], [1, 0.5, 1]) });
+    expect(found?.scaled).toBe(true);
+    expect(found?.panel.y).toEqual(["preconditioned", "38 / learning rate", "sharpness", "on other rows"]);
+  });
+  it("counts what lies beyond, and draws no line that is not known", () => {
+    expect(tracked({ ...panels, stability_ratio: line([10, 30], [0.5, 1.2]) })?.count).toEqual({ beyond: 1, of: 2 });
+    const bare = tracked({ lr, sharpness });
+    expect(bare?.panel.y).toEqual(["sharpness"]);
+    expect([bare?.count, bare?.sampling]).toEqual([null, null]);
+  });
+  it("ends the line where a schedule takes it far above all readings", () => {
+    const ended = tracked({ ...panels, lr: line([0, 20, 40, 60], [0.1, 0.1, 0.05, 1e-6]) });
+    expect(ended?.panel.low[1]?.slice(-2)).toEqual([expect.closeTo(40, 6), null]);
+  });
+  it("is nothing where it was not tracked", () => expect(tracked({ lr })).toBeNull());
 });

@@ -74,7 +74,9 @@ class Curvature:
         self._held: Held | None = None
         self._rows: int | None = None
         self._tracker, self._scaled = Tracker(), Tracker()
-        self._points = 0
+        self.points = 0
+        self.cost_seconds = 0.0
+        """CPU seconds of all points; choosing the rows comes on top."""
         self._skipped = False
 
     def told(self, batch: Any, watched: Watched, step: int, *, seconds: float) -> None:
@@ -103,7 +105,9 @@ class Curvature:
                     self._rows = self._enough_rows(watched, step)
                 start = time.thread_time()
                 self._see(watched, step)
-            self.rhythm.spent(time.thread_time() - start, seconds)
+            cost = time.thread_time() - start
+            self.cost_seconds += cost
+            self.rhythm.spent(cost, seconds)
         except NotFiniteError as error:
             self._skip(watched, step, str(error))
 
@@ -127,7 +131,7 @@ class Curvature:
     def _see(self, watched: Watched, step: int) -> None:
         """Record the sharpness, and what it means for the optimizer."""
         assert self._rows is not None
-        self._points += 1
+        self.points += 1
         with self._hessian(watched, 0, self._rows) as operator:
             found = self._tracker.see(operator)
             self._record(step, "sharpness", found.value)
@@ -135,7 +139,7 @@ class Curvature:
             self._shield.run(
                 "stability", lambda: self._gauge(operator, found, watched, step)
             )
-        if self._rows > 1 and _compares(self._points):
+        if self._rows > 1 and _compares(self.points):
             self._record(
                 step, SAMPLING, self._sampling_error(watched, self._rows, found)
             )

@@ -87,7 +87,7 @@ class Recorder:
         self._finite = FiniteCheck(
             search, self.shield, asked=options.check_finite, skipped=self.skipped
         )
-        self._curvature = Curvature(options, self.shield, sink, put=self.put)
+        self.curvature = Curvature(options, self.shield, sink, put=self.put)
         self._training = True
         self._last_update = time.perf_counter()
         self._flushed_step = 0
@@ -143,7 +143,7 @@ class Recorder:
             )
         self._run_told()
         seconds = self.meter.step_seconds
-        self._curvature.told(batch, self.watched, self.step - 1, seconds=seconds)
+        self.curvature.told(batch, self.watched, self.step - 1, seconds=seconds)
 
     def put(self, reading: Reading) -> None:
         """Keep one reading until the next flush."""

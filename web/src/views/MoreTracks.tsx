@@ -5,7 +5,8 @@ import type { HeatPanel, LinePanel, StreamData } from "../data";
 import { offerOf } from "../field";
 import { Contributions } from "./Contributions";
 import { Histogram } from "./Histogram";
-import { Sharpness } from "./Sharpness";
+import { TRACKED } from "../sharpness";
+import { Sharpness, TrackedSharpness } from "./Sharpness";
 import type { Shared } from "./Tracks";
 import { useAskField } from "./useField";
 import type { Opened } from "./useRun";
@@ -21,18 +22,31 @@ export function SharesTrack({ stream, names, shared }: { stream: StreamData; nam
   return map && <Contributions panel={map as HeatPanel} names={rows} shared={shared} />;
 }
 
+/** Lines that the tracks of the sharpness show. */
+export const OWN: readonly string[] = [SHARPNESS, ...TRACKED];
+
 /** Whether there is a track of the sharpness, which then has the step axis. */
 export function hasSharpness(stream: StreamData): boolean {
-  return (stream.panels[SHARPNESS]?.x.length ?? 0) > 0;
+  return has(stream, SHARPNESS) || has(stream, "sharpness");
+}
+
+function has(stream: StreamData, name: string): boolean {
+  return (stream.panels[name]?.x.length ?? 0) > 0;
 }
 
 export function SharpnessTrack({ stream, shared }: { stream: StreamData; shared: Shared }) {
   const rate = stream.panels["lr"];
+  const felt = has(stream, SHARPNESS);
   return (
-    <Sharpness
-      sharpness={stream.panels[SHARPNESS] as LinePanel} rate={rate?.kind === "line" ? rate : null}
-      shared={shared} axis
-    />
+    <>
+      <TrackedSharpness panels={stream.panels} shared={shared} axis={!felt} />
+      {felt && (
+        <Sharpness
+          sharpness={stream.panels[SHARPNESS] as LinePanel} rate={rate?.kind === "line" ? rate : null}
+          shared={shared} axis
+        />
+      )}
+    </>
   );
 }
 

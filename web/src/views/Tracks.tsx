@@ -12,7 +12,7 @@ import { EventStrip } from "./EventStrip";
 import { FineLine } from "./FineLine";
 import { LineChooser } from "./LineChooser";
 import { MapTracks } from "./MapTracks";
-import { hasSharpness, HistogramTrack, SHARES, SharesTrack, SHARPNESS, SharpnessTrack } from "./MoreTracks";
+import { hasSharpness, HistogramTrack, OWN, SHARES, SharesTrack, SharpnessTrack } from "./MoreTracks";
 import { QuantityChooser } from "./QuantityChooser";
 import { SpanButtons } from "./SpanButtons";
 import type { AskPanel } from "./useFiner";
@@ -69,7 +69,7 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
       question={{ stream: stream.name, name }} ask={ask}
     />
   );
-  const others = lines.filter(([name]) => name !== "loss" && name !== SHARPNESS);
+  const others = lines.filter(([name]) => name !== "loss" && !OWN.includes(name));
   const edge = hasSharpness(stream);
   const select = (chosen: number): void => { want(names[chosen] ?? null); click(pointer.place.step); };
   return (
