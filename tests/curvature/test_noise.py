@@ -221,3 +221,19 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     values = torch.tensor([1.0, 4.0, 2.0, 8.0], dtype=torch.float64)
     without = [float((values.sum() - one) / 3) for one in values]
     assert jackknife(without) == pytest.approx(float(values.std() / 2))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_intervals_of_gsnr_hold_where_there_is_no_signal(together: bool) -> None:
+    """Elements that go together are as uncertain as one of them."""
+    stream = torch.Generator().manual_seed(9)
+    held = 0
+    for _ in range(100):
+        drawn = _drawn(stream, torch.zeros(40), torch.ones(40), (16,) * 12)
+        if together:
+            drawn = Gradients(
+                drawn.rows[:, :1].repeat(1, 40), drawn.sizes, drawn.slices
+            )
+        low, high = signal_to_noise(drawn)["w"].interval()
+        held += low <= 0 <= high
+    assert held >= 90

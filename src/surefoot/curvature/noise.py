@@ -186,7 +186,7 @@ def signal_to_noise(gradients: Gradients) -> Mapping[str, Estimate]:
     ratios = _gsnr(mean, spread, count=count, total=sum(gradients.sizes))
     left = [_ratios_without(gradients, i, moments=(mean, spread)) for i in range(count)]
     return {
-        name: _layer(ratios[part], [one[part] for one in left], count)
+        name: _layer(ratios[part], [one[part] for one in left], _of(gradients, part))
         for name, part in gradients.slices.items()
     }
 
@@ -334,17 +334,43 @@ def _scale(value: float, without: Sequence[float], signal: Estimate) -> Estimate
     )  # fmt: skip
 
 
-def _layer(ratios: Tensor, without: Sequence[Tensor], count: int) -> Estimate:
-    """The mean over one tensor's elements, and its jackknife error."""
+def _of(gradients: Gradients, part: slice) -> Gradients:
+    """The gradients of one tensor."""
+    return Gradients(gradients.rows[:, part], gradients.sizes, {})
+
+
+def _around_zero(gradients: Gradients) -> float:
+    """The error of a mean of (ḡ_j/σ_j)² where all means are zero.
+
+    √2/N for one element, or for elements that go together; over n independent ones it
+    is 1/√n of that. In between it goes with the mean of their squared correlations.
+    """
+    mean, spread = _mean_and_spread(gradients)
+    scaled = torch.where(spread > 0, (gradients.rows - mean) / spread.sqrt(), 0.0)
+    weighted = scaled * gradients.weights.to(scaled).sqrt()[:, None]
+    varies = int((spread > 0).sum())
+    together = float((weighted @ weighted.T).double().square().sum()) / varies**2
+    return math.sqrt(2 * together) / sum(gradients.sizes)
+
+
+def _layer(ratios: Tensor, without: Sequence[Tensor], gradients: Gradients) -> Estimate:
+    """The mean over one tensor's elements, and its jackknife error.
+
+    Where a mean gradient is next to nothing by chance, leaving one out hardly changes
+    its square: the error is at least that around zero.
+    """
+    sizes = gradients.sizes
     varies = ~ratios.isnan()
-    still_ = int((~varies).sum())
+    constant = int((~varies).sum())
     value = float(ratios.nanmean())
-    error = jackknife([float(one[varies].nanmean()) for one in without])
-    note = f"{still_} of {len(ratios)} gradients never vary" if still_ else ""
+    scatter = jackknife([float(one[varies].nanmean()) for one in without])
+    known = not math.isnan(scatter)
+    error = max(scatter, _around_zero(gradients)) if known else math.nan
+    note = f"{constant} of {len(ratios)} gradients never vary" if constant else ""
     return Estimate(
-        value, error, products=0, method=f"jackknife over {count} micro-batches",
-        kind="standard error", freedom=count - 1, converged=math.isfinite(error),
-        note=note,
+        value, error, products=0, kind="standard error", freedom=len(sizes) - 1,
+        method=f"jackknife over {len(sizes)} micro-batches",
+        converged=math.isfinite(error), note=note,
     )  # fmt: skip
 
 
