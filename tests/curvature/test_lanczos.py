@@ -62,9 +62,9 @@ def test_one_eigenvalue_is_an_estimate_with_a_bound() -> None:
 # --- bounds ---------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(SPECTRA, st.integers(1, 4), ENDS, st.integers(0, 99), DTYPES)
-def test_an_eigenvalue_lies_within_each_bound(
+def test_an_eigenvalue_lies_within_each_residual(
     spectrum: list[float], k: int, which: Which, seed: int, dtype: torch.dtype
 ) -> None:
     matrix = symmetric(spectrum, seed=seed, dtype=dtype)
@@ -72,11 +72,12 @@ def test_an_eigenvalue_lies_within_each_bound(
     found = eigenpairs(matrix, k, which=which, seed=seed)
     true = true_values(matrix)
     nearest = np.abs(true[:, None] - found.values).min(axis=0)
-    assert (nearest <= found.errors).all()
+    rounding = 16 * torch.finfo(dtype).eps * np.abs(true).max()
+    assert (nearest <= found.residuals + rounding).all()
     assert found.products <= len(spectrum)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     st.lists(st.integers(-40, 40), min_size=1, max_size=25, unique=True),
     st.integers(1, 4),
@@ -84,7 +85,7 @@ def test_an_eigenvalue_lies_within_each_bound(
     st.integers(0, 99),
     DTYPES,
 )
-def test_separate_eigenvalues_are_found_in_their_order(
+def test_separate_eigenvalues_are_found_to_the_tolerance(
     spectrum: list[int], k: int, which: Which, seed: int, dtype: torch.dtype
 ) -> None:
     matrix = symmetric(spectrum, seed=seed, dtype=dtype)
@@ -93,11 +94,13 @@ def test_separate_eigenvalues_are_found_in_their_order(
     true = true_values(matrix)
     ends = {"largest": true[:k], "smallest": true[-k:]}
     both = true if len(true) <= 2 * k else np.r_[true[:k], true[-k:]]
-    assert (np.abs(ends.get(which, both) - found.values) <= found.errors).all()
+    wanted, largest = ends.get(which, both), np.abs(true).max()
+    allowed = 1e-3 * np.maximum(np.abs(wanted), 0.01 * largest)
+    assert (np.abs(wanted - found.values) <= 1.01 * allowed).all()
     assert found.converged
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.lists(st.sampled_from([-2.0, 0.0, 1.0, 5.0]), min_size=1, max_size=20),
     st.integers(1, 5),
@@ -195,7 +198,7 @@ def test_a_tolerance_below_rounding_is_flagged() -> None:
     matrix = symmetric([8.0, 5.0, *BULK], dtype=torch.float32)
     found = eigenpairs(matrix, tolerance=1e-12)
     assert not found.converged
-    assert "rounding" in found.note
+    assert "use float64" in found.note
     assert found.products < 20
 
 

@@ -9,6 +9,7 @@ operator is from symmetric, which the stated errors contain.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,9 @@ Numbers = npt.NDArray[np.float64]
 
 ROWS = 8
 """Basis vectors are kept in blocks of so many: no copying, and few unused rows."""
+
+SMALL = 50_000
+"""Vectors shorter than this are kept in blocks of 64: less work for each product."""
 
 NOTHING = 100
 """A remainder below so many roundings of the operator's norm is rounding: the basis
@@ -58,10 +62,11 @@ class Krylov:
         self._matrix = matrix
         self._probes = probes
         self._blocks: list[Tensor] = []
-        self._columns: list[Numbers] = []
-        self._norms: list[float] = []
+        self._rows = ROWS if matrix.size >= SMALL else 8 * ROWS
+        self._found = np.zeros((0, 0))
+        self._norm = 0.0
         self._scale = 0.0
-        self._rounding = float(torch.finfo(matrix.dtype).eps)
+        self.rounding = float(torch.finfo(matrix.dtype).eps)
         self._next = first / first.norm()
 
     @property
@@ -72,7 +77,7 @@ class Krylov:
     @property
     def ended(self) -> bool:
         """Whether the basis spans an invariant subspace: nothing new was left."""
-        return self._norms[-1] == 0.0
+        return self._norm == 0.0
 
     def grow(self) -> None:
         """Multiply the newest vector, and keep what is new in the product.
@@ -84,28 +89,52 @@ class Krylov:
         rest, inside = self.outside(self._matrix @ self._next)
         # One copy to the host a product: it decides whether to go on.
         *column, norm = torch.cat([inside, rest.norm()[None]]).tolist()
-        if not np.isfinite([*column, norm]).all():
+        if not math.isfinite(math.fsum(map(abs, column)) + norm):
             raise NotFiniteError(
                 f"product {self.size} with the operator holds NaN or infinity; "
                 "expected finite numbers; check the weights and the loss, or compute "
                 "in float32"
             )
         self._scale = max(self._scale, *map(abs, column), norm)
-        small = NOTHING * self._rounding * self._scale
+        small = NOTHING * self.rounding * self._scale
         known = norm > small and not self.whole
-        self._columns.append(np.array(column))
-        self._norms.append(norm if known else 0.0)
+        self._record(column, norm if known else 0.0)
         if known:
             self._next = rest / norm
         elif not self.whole:
             self.restarts += 1
             self._next = self._fresh()
 
+    def _record(self, column: list[float], norm: float) -> None:
+        size = self.size
+        if size > len(self._found):
+            larger = np.zeros((2 * size + ROWS, 2 * size + ROWS))
+            larger[: size - 1, : size - 1] = self.coefficients(size - 1)
+            self._found = larger
+        self._found[:size, size - 1] = column
+        if size > 1:
+            self._found[size - 1, size - 2] = self._norm
+        self._norm = norm
+
     def outside(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """The part `[n]` outside the basis, and the coefficients `[size]` inside."""
         vector, first = self._once(vector)
         vector, second = self._once(vector)
         return vector, first + second
+
+    @property
+    def ahead(self) -> Tensor:
+        """The next basis vector `[n]`."""
+        return self._next
+
+    @property
+    def coupling(self) -> float:
+        """How much of the operator on the newest vector lies along the next one."""
+        return self._norm
+
+    def inside(self, vectors: Tensor) -> Tensor:
+        """Coefficients `[m, k]` of columns `[n, k]` along the basis."""
+        return torch.cat([block @ vectors for block in self._filled()])
 
     def _once(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         blocks = self._filled()
@@ -121,32 +150,27 @@ class Krylov:
         return vector / vector.norm()
 
     def _keep(self, vector: Tensor) -> None:
-        row = self.size % ROWS
+        row = self.size % self._rows
         if row == 0:
-            rows = min(ROWS, self._matrix.size - self.size)
+            rows = min(self._rows, self._matrix.size - self.size)
             self._blocks.append(vector.new_empty(rows, vector.numel()))
         self._blocks[-1][row] = vector
         self.size += 1
 
     def _filled(self) -> list[Tensor]:
-        last = (self.size - 1) % ROWS + 1
+        last = (self.size - 1) % self._rows + 1
         return [*self._blocks[:-1], self._blocks[-1][:last]]
 
-    def coefficients(self) -> Numbers:
+    def coefficients(self, size: int | None = None) -> Numbers:
         """`[m, m]`: entry `i, j` is basis vector `i` times the operator on `j`."""
-        found = np.zeros((self.size, self.size))
-        for index, column in enumerate(self._columns):
-            found[: index + 1, index] = column
-        index = np.arange(self.size - 1)
-        found[index + 1, index] = self._norms[: self.size - 1]
-        return found
+        return self._found[: (size := self.size if size is None else size), :size]
 
     def ritz(self) -> Ritz:
         """What the basis tells of the spectrum."""
         found = self.coefficients()
         values, shares = np.linalg.eigh((found + found.T) / 2)
         skew = np.linalg.norm((found - found.T) / 2 @ shares, axis=0)
-        return Ritz(values, shares, np.abs(self._norms[-1] * shares[-1]), skew)
+        return Ritz(values, shares, self._norm * np.abs(shares[-1]), skew)
 
     def combined(self, shares: Numbers) -> Tensor:
         """Columns `[n, k]` made of the basis with `shares` `[size, k]`."""

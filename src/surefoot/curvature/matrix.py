@@ -118,6 +118,11 @@ class Probes:
         """Independent standard normal entries: their direction is uniform."""
         return self._on_device(self._stream.standard_normal(self._matrix.size))
 
+    def sphere(self) -> Tensor:
+        """A uniform direction of norm √n."""
+        vector = self.gaussian()
+        return vector * (self._matrix.size**0.5 / vector.norm())
+
     def signs(self) -> Tensor:
         """Independent entries of -1 and 1 (Rademacher)."""
         bits = self._stream.integers(0, 2, self._matrix.size, dtype=np.int8)
