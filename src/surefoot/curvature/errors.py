@@ -18,6 +18,11 @@ UNKNOWN = (
     "operation between the weights and the loss has a second derivative"
 )
 
+CHECKPOINTED = (
+    "reentrant activation checkpointing hides the weights inside of it; call "
+    "torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+)
+
 CAUSES = (
     (
         r"derivative for (\S+?) is not implemented|(\S+) does not support double",
@@ -32,8 +37,7 @@ CAUSES = (
     ),
     (
         r"torch\.utils\.checkpoint|[Cc]heckpointing is not compatible",
-        "reentrant activation checkpointing has no second derivative; call "
-        "torch.utils.checkpoint.checkpoint(..., use_reentrant=False)",
+        CHECKPOINTED,
     ),
     (
         r"once_differentiable",

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from surefoot.curvature.errors import CurvatureError
-from surefoot.curvature.forward import Conditions, derivatives, loss_of
+from surefoot.curvature.forward import Conditions, Pieces, derivatives, loss_of, slopes
 from surefoot.curvature.graph import depends_on
 from surefoot.curvature.observer import Observer
 from surefoot.curvature.space import Space
-from surefoot.curvature.terms import OverData, Pieces, Term
+from surefoot.curvature.terms import OverData, Term
 
 SEES = "the loss depends on weights otherwise than through what the model returns (a " \
        "penalty?); that part is left out"  # fmt: skip
@@ -59,14 +59,7 @@ class GaussNewtonTerm(Term):
             if one is not None
         ]
         self._seeds = [torch.zeros_like(z, requires_grad=True) for z in self._ends]
-        self._rows = derivatives(
-            self._ends, self._weights, given=self._seeds, again=True
-        )
-        if all(row is None for row in self._rows):
-            raise CurvatureError(
-                "what the model returns does not depend on any of the weights "
-                f"({', '.join(space.names[:3])}, …); choose others with where="
-            )
+        self._rows = slopes(self._ends, space, given=self._seeds)
 
     def product(self, vector: list[torch.Tensor], places: Sequence[int]) -> Pieces:
         """Rows at `places` of the product with a vector over them."""
@@ -108,8 +101,8 @@ class GaussNewtonTerm(Term):
         ]
         if not bent:
             return [None] * len(moved)
-        slopes, given = [slope for slope, _ in bent], [one for _, one in bent]
-        return list(derivatives(slopes, self._starts, given=given))
+        given = [one for _, one in bent]
+        return list(derivatives([one for one, _ in bent], self._starts, given=given))
 
 
 class CurvedTerm(GaussNewtonTerm):
@@ -127,10 +120,10 @@ class CurvedTerm(GaussNewtonTerm):
 
     def _is_linear(self) -> bool:
         """Whether the slope stays the same along itself, without being zero."""
-        slopes = [slope.detach() for slope in self._slopes]
-        change = self._weighed(slopes)
+        own = [slope.detach() for slope in self._slopes]
+        change = self._weighed(own)
         still = all(one is None or not one.any() for one in change)
-        return still and any(bool(slope.any()) for slope in slopes)
+        return still and any(bool(slope.any()) for slope in own)
 
 
 class EmpiricalTerm(GaussNewtonTerm):
@@ -186,12 +179,10 @@ def _used(
     """Leaves and ends of the outputs that the loss depends on."""
     if not observer.starts:
         raise CurvatureError(NO_LOSS if observer.cut == "losses" else NO_OUTPUT)
-    slopes = derivatives([loss], observer.starts)
+    found = derivatives([loss], observer.starts)
     pairs = [
         (start, end)
-        for start, end, slope in zip(
-            observer.starts, observer.ends, slopes, strict=True
-        )
+        for start, end, slope in zip(observer.starts, observer.ends, found, strict=True)
         if slope is not None
     ]
     if not pairs:

@@ -16,14 +16,30 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
-from surefoot.curvature.errors import CurvatureError, NotFiniteError, explained
+from surefoot.curvature.errors import (
+    CHECKPOINTED,
+    CurvatureError,
+    NotFiniteError,
+    explained,
+)
+from surefoot.curvature.graph import nodes_of
 from surefoot.curvature.observer import Cut, Dropout, Observer
+from surefoot.curvature.space import Space
 from surefoot.curvature.wrappers import FullWeights, unwrapped
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
 
 RANDOM_DEPTH = ("StochasticDepth", "DropPath", "DropBlock", "LayerDrop")
 """Modules of other packages that drop at random: in evaluation mode they do not."""
+
+
+HIDING = "CheckpointFunctionBackward"
+"""The node of reentrant checkpointing, which runs parts of the model in its backward
+pass: the weights in there are not in the graph."""
+
+Pieces = list[torch.Tensor | None]
+"""A tensor for each weight, None for zeros."""
+Given = list[torch.Tensor] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +159,7 @@ def derivatives(
     outputs: list[torch.Tensor],
     inputs: list[torch.Tensor],
     *,
-    given: list[torch.Tensor] | None = None,
+    given: Given = None,
     again: bool = False,
 ) -> tuple[torch.Tensor | None, ...]:
     """`torch.autograd.grad` that keeps the graph, with errors that say what to do.
@@ -163,6 +179,26 @@ def derivatives(
             )
     except RuntimeError as error:
         raise explained(error) from error
+
+
+def slopes(outputs: list[torch.Tensor], space: Space, *, given: Given = None) -> Pieces:
+    """Derivatives of outputs by the weights of a space, with a graph of their own.
+
+    Raises:
+        CurvatureError: they depend on none of the weights, or weights are hidden.
+    """
+    rows = derivatives(outputs, list(space.tensors), given=given, again=True)
+    if any(row is None for row in rows) and any(
+        node.name() == HIDING for node in nodes_of(outputs)
+    ):
+        raise CurvatureError(CHECKPOINTED)
+    if all(row is None for row in rows):
+        raise CurvatureError(
+            f"the loss does not depend on any of the {len(space.names)} weights "
+            f"({', '.join(space.names[:3])}, …); choose others with where=, or "
+            "look for a .detach() or torch.no_grad() between them and the loss"
+        )
+    return list(rows)
 
 
 def observed(conditions: Conditions, observer: Observer) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""A tensor with its graph comes in, the leaves that it was computed from go out."""
+"""A tensor with its graph comes in, what it was computed from and by what goes out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,16 +16,23 @@ def depends_on(tensor: torch.Tensor, leaves: Sequence[torch.Tensor]) -> bool:
     (True, False)
     """
     wanted = {id(leaf) for leaf in leaves}
-    if id(tensor) in wanted:
-        return True
+    return id(tensor) in wanted or any(
+        id(getattr(node, "variable", None)) in wanted for node in nodes_of([tensor])
+    )
+
+
+def nodes_of(tensors: Sequence[torch.Tensor]) -> Iterator[Any]:
+    """All nodes of the graph of some tensors, each once.
+
+    >>> [node.name() for node in nodes_of([torch.ones(2, requires_grad=True) * 2])]
+    ['MulBackward0', 'struct torch::autograd::AccumulateGrad']
+    """
     seen: set[Any] = set()
-    waiting: list[Any] = [tensor.grad_fn]
+    waiting: list[Any] = [tensor.grad_fn for tensor in tensors]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if id(getattr(node, "variable", None)) in wanted:
-            return True
+        yield node
         waiting += [child for child, _ in node.next_functions]
-    return False

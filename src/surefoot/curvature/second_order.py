@@ -7,10 +7,17 @@ from typing import Any
 
 import torch
 
-from surefoot.curvature.errors import CurvatureError, NotFiniteError
-from surefoot.curvature.forward import Conditions, Observer, derivatives, loss_of
+from surefoot.curvature.errors import NotFiniteError
+from surefoot.curvature.forward import (
+    Conditions,
+    Observer,
+    Pieces,
+    derivatives,
+    loss_of,
+    slopes,
+)
 from surefoot.curvature.space import Space
-from surefoot.curvature.terms import OverData, Pieces, Term, Terms
+from surefoot.curvature.terms import OverData, Term, Terms
 
 
 class Hessian(OverData):
@@ -41,13 +48,7 @@ class HessianTerm(Term):
 
     def __init__(self, loss: torch.Tensor, space: Space) -> None:
         self._weights = list(space.tensors)
-        self._rows = derivatives([loss], self._weights, again=True)
-        if all(row is None for row in self._rows):
-            raise CurvatureError(
-                f"the loss does not depend on any of the {len(space.names)} weights "
-                f"({', '.join(space.names[:3])}, …); choose others with where=, or "
-                "look for a .detach() or torch.no_grad() between them and the loss"
-            )
+        self._rows = slopes([loss], space)
         self.loss = loss.detach()
         self.gradient = [None if r is None else r.detach() for r in self._rows]
         _check_finite(self.gradient, space)

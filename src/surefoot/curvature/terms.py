@@ -19,15 +19,14 @@ from surefoot.curvature.errors import CurvatureError
 from surefoot.curvature.forward import (
     Conditions,
     Observer,
+    Pieces,
     calm,
     observed,
 )
 from surefoot.curvature.linear import Operator
 from surefoot.curvature.space import Space
+from surefoot.curvature.wrappers import is_sharded
 from surefoot.restore.random_streams import RandomStreams
-
-Pieces = list[torch.Tensor | None]
-"""A tensor for each weight, None for zeros."""
 
 
 class Term(ABC):
@@ -65,7 +64,7 @@ class Terms:
     ) -> None:
         self._conditions, self._make, self._groups = conditions, make, data.groups
         self._weights = list(conditions.model.parameters())
-        self._versions = [one._version for one in self._weights]
+        self._versions = [_version(one) for one in self._weights]
         self._batches = held(data)
         counts = counted(self._batches, alone=not self._groups)
         own = torch.tensor(sum(counts), dtype=torch.float32, device=space.device)
@@ -154,7 +153,7 @@ class Terms:
             raise CurvatureError(
                 "the operator that holds this graph was closed; make a new one"
             )
-        if self._versions != [one._version for one in self._weights]:
+        if self._versions != [_version(one) for one in self._weights]:
             raise CurvatureError(
                 "weights of the model were changed since this operator was made; make "
                 "a new operator after each update"
@@ -177,6 +176,14 @@ class Terms:
         for group in self._groups:
             dist.all_reduce(tensor, group=group)
         return tensor
+
+
+def _version(weight: torch.Tensor) -> tuple[int, int]:
+    """What changes when a weight is written to, or gets another memory.
+
+    Writes through `.data` to the same memory cannot be seen.
+    """
+    return weight._version, 0 if is_sharded(weight) else weight.data_ptr()
 
 
 class _Sum:
