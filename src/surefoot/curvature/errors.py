@@ -23,6 +23,15 @@ CHECKPOINTED = (
     "torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
 )
 
+ONCE = (
+    "an autograd.Function of the model ({name}) is marked once_differentiable, so it "
+    "has no second derivative; write its backward with differentiable operations"
+)
+SPARSE = (
+    "sparse gradients have no second derivative; build the layer with "
+    "nn.Embedding(..., sparse=False)"
+)
+
 CAUSES = (
     (
         r"derivative for (\S+?) is not implemented|(\S+) does not support double",
@@ -40,9 +49,8 @@ CAUSES = (
         CHECKPOINTED,
     ),
     (
-        r"once_differentiable",
-        "an autograd.Function of the model is marked once_differentiable, so it has "
-        "no second derivative; write its backward with differentiable operations",
+        r"(once_differentiable)",
+        ONCE,
     ),
     (
         r"compile.*double backward|aot_autograd.*double backward",
@@ -56,8 +64,7 @@ CAUSES = (
     ),
     (
         r"[Ss]parse",
-        "sparse gradients have no second derivative; build the layer with "
-        "nn.Embedding(..., sparse=False)",
+        SPARSE,
     ),
 )
 """What torch's message matches, and what it means. The messages are those of torch 2.6

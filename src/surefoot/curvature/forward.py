@@ -18,11 +18,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from surefoot.curvature.errors import (
     CHECKPOINTED,
+    ONCE,
+    SPARSE,
     CurvatureError,
     NotFiniteError,
     explained,
 )
-from surefoot.curvature.graph import nodes_of
+from surefoot.curvature.graph import differentiable_once, nodes_of
 from surefoot.curvature.observer import Cut, Dropout, Observer
 from surefoot.curvature.space import Space
 from surefoot.curvature.wrappers import FullWeights, unwrapped
@@ -188,10 +190,13 @@ def slopes(outputs: list[torch.Tensor], space: Space, *, given: Given = None) ->
         CurvatureError: they depend on none of the weights, or weights are hidden.
     """
     rows = derivatives(outputs, list(space.tensors), given=given, again=True)
-    if any(row is None for row in rows) and any(
-        node.name() == HIDING for node in nodes_of(outputs)
-    ):
-        raise CurvatureError(CHECKPOINTED)
+    for node in nodes_of(outputs):
+        if node.name() == HIDING and any(row is None for row in rows):
+            raise CurvatureError(CHECKPOINTED)
+        if differentiable_once(node):
+            raise CurvatureError(ONCE.format(name=node.name()))
+    if any(row is not None and row.layout is not torch.strided for row in rows):
+        raise CurvatureError(SPARSE)
     if all(row is None for row in rows):
         raise CurvatureError(
             f"the loss does not depend on any of the {len(space.names)} weights "

@@ -24,8 +24,9 @@ def depends_on(tensor: torch.Tensor, leaves: Sequence[torch.Tensor]) -> bool:
 def nodes_of(tensors: Sequence[torch.Tensor]) -> Iterator[Any]:
     """All nodes of the graph of some tensors, each once.
 
-    >>> [node.name() for node in nodes_of([torch.ones(2, requires_grad=True) * 2])]
-    ['MulBackward0', 'struct torch::autograd::AccumulateGrad']
+    >>> product = torch.ones(2, requires_grad=True) * 2
+    >>> [type(node).__name__ for node in nodes_of([product])]
+    ['MulBackward0', 'AccumulateGrad']
     """
     seen: set[Any] = set()
     waiting: list[Any] = [tensor.grad_fn for tensor in tensors]
@@ -36,3 +37,23 @@ def nodes_of(tensors: Sequence[torch.Tensor]) -> Iterator[Any]:
         seen.add(node)
         yield node
         waiting += [child for child, _ in node.next_functions]
+
+
+def differentiable_once(node: Any) -> bool:
+    """Whether a node is of an autograd.Function that is marked once_differentiable.
+
+    Where the gradient that reaches it is a constant, torch takes its derivative for a
+    constant as well and raises nothing.
+    """
+    backward: Any = getattr(getattr(node, "_forward_cls", None), "backward", None)
+    while hasattr(backward, "__wrapped__"):
+        if _is_torchs(backward):
+            return True
+        backward = backward.__wrapped__
+    return False
+
+
+def _is_torchs(wrapper: Any) -> bool:
+    """Whether a wrapper is the one of `torch.autograd.function.once_differentiable`."""
+    code = getattr(wrapper, "__code__", None)
+    return code is not None and code.co_filename == torch.autograd.function.__file__
