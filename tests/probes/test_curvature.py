@@ -16,6 +16,7 @@ import surefoot
 from surefoot.curvature.operators import hessian, preconditioned
 from surefoot.probes.curvature import FEWEST_ROWS
 from surefoot.probes.held import Held
+from surefoot.probes.spectrum import PRODUCTS, Spectra, tensor_traces
 from surefoot.record.reader import RecordReader
 from surefoot.restore.random_streams import repeated
 
@@ -55,6 +56,16 @@ class Attending(nn.Module):
 
 def loss_fn(model: Any, batch: Any) -> torch.Tensor:
     return functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def fused_adam(weights: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(weights, lr=torch.tensor(1e-3), fused=True)
+
+
+def compiled() -> nn.Module:
+    model = Net()
+    model.compile(backend="eager")
+    return model
 
 
 def images(rows: int = 64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,8 +151,13 @@ class Trained:
 
 @pytest.mark.parametrize(
     ("make", "batch", "optimizer"),
-    [(Net, images, sgd), (Net, images, adam), (Attending, words, adam)],
-    ids=["batch norm, sgd", "batch norm, adam", "attention, adam"],
+    [
+        (Net, images, sgd),
+        (Net, images, fused_adam),
+        (Attending, words, adam),
+        (compiled, images, sgd),
+    ],
+    ids=["batch norm, sgd", "batch norm, fused adam", "attention, adam", "compiled"],
 )
 def test_training_is_the_same_to_the_last_bit(
     make: Any, batch: Any, optimizer: Any, tmp_path: Any
@@ -154,6 +170,37 @@ def test_training_is_the_same_to_the_last_bit(
     left = watched.left()
     assert len(left) == len(bare)
     assert all(torch.equal(one, other) for one, other in zip(left, bare, strict=True))
+
+
+def test_micro_batches_are_not_disturbed(tmp_path: Any) -> None:
+    def train(run: Any, model: Any, optimizer: Any) -> list[torch.Tensor]:
+        for step in range(6):
+            for part in range(3):
+                batch = images(16, seed=3 * step + part)
+                loss = loss_fn(model, batch) / 3
+                loss.backward()
+                if part == 2:
+                    optimizer.step()
+                if run is not None:
+                    run.step(loss, batch=batch)
+            optimizer.zero_grad()
+        return [*model.state_dict().values(), torch.rand(2)]
+
+    left: list[list[torch.Tensor]] = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model = Net()
+        optimizer = sgd(model.parameters())
+        if not watched:
+            left.append(train(None, model, optimizer))
+            continue
+        with surefoot.watch(
+            model, optimizer, loss_fn=loss_fn, folder=tmp_path, options=ALWAYS
+        ) as run:
+            left.append(train(run, model, optimizer))
+            assert not run.streams["main"].shield.off
+            assert run.streams["main"].curvature.points == 2
+    assert all(torch.equal(one, other) for one, other in zip(*left, strict=True))
 
 
 def test_the_sharpness_is_that_of_the_weights_after_the_update(tmp_path: Any) -> None:
@@ -327,6 +374,49 @@ def test_a_share_spaces_the_measurements(tmp_path: Any) -> None:
     options = surefoot.Options(every=1, budget=0, histograms=False, curvature=1.0)
     trained = Trained(tmp_path, steps=30, options=options)
     assert len(trained.series("sharpness").steps) < 5
+
+
+def test_the_spectrum_is_taken_now_and_then(tmp_path: Any) -> None:
+    trained = Trained(tmp_path, steps=61)
+    assert not trained.off
+    with RecordReader(trained.path) as reader:
+        taken = [
+            step for kind, _, step, _ in reader.field_index() if kind == "spectrum"
+        ]
+        field = reader.field("spectrum")
+        traces = reader.series("hessian_trace")
+        errors = reader.series("hessian_trace_error")
+    assert taken == [0, 50]
+    assert field is not None
+    assert traces.steps.tolist() == [0, 50]
+    (top,) = field.about["top"]["model"]
+    assert top == pytest.approx(float(trained.series("sharpness").values[10, 0]))
+    grid = np.asarray(field.axes["eigenvalue"], dtype=float)
+    assert np.trapezoid(field.values[0], grid) == pytest.approx(1, rel=0.05)
+    assert set(traces.layers) == {n for n, _ in trained.model.named_parameters()}
+    assert (errors.values[1] >= 0).all()
+
+
+def test_traces_of_tensors_are_those_of_the_blocks() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 5))
+    batch = torch.randn(32, 6), torch.randint(5, (32,))
+    operator = hessian(model, batch, loss_fn=loss_fn)
+    dense = operator @ torch.eye(operator.shape[0])
+    truth = [
+        float(dense.diagonal()[one].sum()) for one in operator.space.slices.values()
+    ]
+    found, errors = tensor_traces(operator, 64)
+    off = (found - torch.tensor(truth)).abs() / errors
+    assert (off < 4).all()
+    assert (errors < 0.5 * found.abs().max()).all()
+
+
+def test_the_spectrum_waits_until_it_can_be_afforded() -> None:
+    spectra = Spectra(1.0, every=1, field=lambda one: None, put=lambda one: None)
+    rates = {"product_seconds": 0.1, "step_seconds": 0.2}
+    due = [step for step in range(0, 4000, 100) if spectra.due(step, **rates)]
+    assert due[0] == PRODUCTS * 0.1 / (0.01 * 0.2)
 
 
 def test_rows_are_copies_of_the_batch() -> None:

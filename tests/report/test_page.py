@@ -231,6 +231,15 @@ def test_a_field_is_packed_whole_or_for_one_layer():
     assert packed_field(histogram(4), layer="net.9.weight") is None
 
 
+def test_what_a_field_tells_of_each_layer_is_that_of_the_chosen_one():
+    axes = {"layer": ["a", "b"], "eigenvalue": [0.0, 1.0]}
+    about = {"top": {"a": [1.0], "b": [2.0]}, "errors": {"b": [0.1]}, "products": 3}
+    field = Field(0, "spectrum", axes, np.ones((2, 2), np.float32), about=about)
+    told = packed_field(field, layer="b")
+    assert told is not None
+    assert told["about"] == {"top": [2.0], "errors": [0.1], "products": 3}
+
+
 def surface(step: int, title: str = "") -> Field:
     axes = {"alpha": (-1.0, 1.0), "beta": (-1.0, 0.0, 1.0)}
     values = np.full((2, 3), step, np.float32)

@@ -23,6 +23,7 @@ from surefoot.probes.held import Held
 from surefoot.probes.options import Options
 from surefoot.probes.rhythm import within
 from surefoot.probes.shield import Shield
+from surefoot.probes.spectrum import Spectra
 from surefoot.probes.streams import Watched
 from surefoot.probes.taker import Taker
 from surefoot.restore.random_streams import repeated
@@ -32,6 +33,9 @@ NAME = "curvature"
 
 FEWEST_ROWS = 32
 """Rows of the batch that the choice begins with."""
+
+MAIN, RARE = 0.8, 0.2
+"""How the share is divided between the sharpness and the whole spectrum."""
 
 CLOSE = 0.2
 """Relative error by sampling at which rows are enough: through a training, sharpness
@@ -55,9 +59,11 @@ class Curvature:
 
     Recorded are `sharpness` (λ_max of the Hessian) with `sharpness_error` (a bound),
     for adaptive optimizers `preconditioned_sharpness`, for optimizers whose line is
-    known `stability_ratio`, and now and then `sharpness_sampling_error`: how far off
-    the value may be because the batch is not all data. It is told by the two halves of
-    the rows: half their difference, and the shift from the halves to the whole.
+    known `stability_ratio`, now and then the spectrum and the trace of each tensor's
+    block (see `probes/spectrum.py`), and now and then `sharpness_sampling_error`: how
+    far off the value may be because the batch is not all data. It is told by the two
+    halves of the rows: half their difference, and the shift from the halves to the
+    whole.
     """
 
     def __init__(
@@ -68,7 +74,10 @@ class Curvature:
         *,
         put: Callable[[Reading], None],
     ) -> None:
-        self.rhythm = within(options.curvature, every=options.every)
+        share = options.curvature
+        main, rare = (share, share) if share is None else (MAIN * share, RARE * share)
+        self.rhythm = within(main, every=options.every)
+        self.spectra = Spectra(rare, every=options.every, field=sink.field, put=put)
         self._loss_fn = None if options.curvature == 0 else options.loss_fn
         self._shield, self._sink, self._put = shield, sink, put
         self._held: Held | None = None
@@ -104,8 +113,8 @@ class Curvature:
                 if self._rows is None:
                     self._rows = self._enough_rows(watched, step)
                 start = time.thread_time()
-                self._see(watched, step)
-            cost = time.thread_time() - start
+                rare = self._see(watched, step, seconds)
+            cost = time.thread_time() - start - rare
             self.cost_seconds += cost
             self.rhythm.spent(cost, seconds)
         except NotFiniteError as error:
@@ -128,10 +137,14 @@ class Curvature:
         held.keep(rows)
         return rows
 
-    def _see(self, watched: Watched, step: int) -> None:
-        """Record the sharpness, and what it means for the optimizer."""
+    def _see(self, watched: Watched, step: int, seconds: float) -> float:
+        """Record the sharpness, and what it means for the optimizer.
+
+        Gives the CPU seconds of what is not taken each time.
+        """
         assert self._rows is not None
         self.points += 1
+        start, before = time.thread_time(), self.spectra.seconds
         with self._hessian(watched, 0, self._rows) as operator:
             found = self._tracker.see(operator)
             self._record(step, "sharpness", found.value)
@@ -139,10 +152,19 @@ class Curvature:
             self._shield.run(
                 "stability", lambda: self._gauge(operator, found, watched, step)
             )
+            each = (time.thread_time() - start) / (operator.products + 1)
+            if self.spectra.due(step, product_seconds=each, step_seconds=seconds):
+                self._shield.run(
+                    "spectrum",
+                    lambda: self.spectra.see(
+                        operator, found, watched.name, step=step, step_seconds=seconds
+                    ),
+                )
         if self._rows > 1 and _compares(self.points):
             self._record(
                 step, SAMPLING, self._sampling_error(watched, self._rows, found)
             )
+        return self.spectra.seconds - before
 
     def _gauge(
         self, operator: Hessian, found: Estimate, watched: Watched, step: int

@@ -135,7 +135,7 @@ def packed_field(field: Field, *, layer: str | None = None) -> dict[str, Json] |
         if layer not in layers:
             return None
         values = values[layers.index(layer)]
-    about = dict(field.about)
+    about = {name: _own(value, layer) for name, value in field.about.items()}
     return {
         "kind": field.kind,
         "step": field.step,
@@ -148,6 +148,12 @@ def packed_field(field: Field, *, layer: str | None = None) -> dict[str, Json] |
         "values": numbers(values.ravel()),
         "about": jsonable(about),
     }
+
+
+def _own(value: Any, layer: str | None) -> Any:
+    """What is told of one layer, where it is told of each."""
+    named = layer is not None and isinstance(value, Mapping) and layer in value
+    return value[layer] if named else value
 
 
 def titled(kind: str, title: str) -> str:
