@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick bench-dashboard screenshots zoo docs clean
+.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature screenshots zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -29,7 +29,10 @@ lint: $(VENV)/.dev
 
 bench: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks
-	$(MAKE) bench-dashboard
+	$(MAKE) bench-dashboard bench-curvature
+
+bench-curvature: .venv-bench/.peers
+	.venv-bench/bin/python -m benchmarks.curvature
 
 bench-dashboard: $(VENV)/.test
 	$(BIN)/python hatch_build.py
@@ -44,6 +47,7 @@ bench-quick: $(VENV)/.test
 	$(BIN)/python hatch_build.py
 	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/python -m benchmarks.dashboard --quick
 	$(BIN)/python -m benchmarks.zoo --quick
+	$(BIN)/python -m benchmarks.curvature --quick
 
 zoo: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.zoo

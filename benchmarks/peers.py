@@ -18,6 +18,25 @@ LOGGERS = ("wandb", "tensorboard", "lightning")
 """What is only measured by what it costs; the others come from the catalogue."""
 
 PEERS = (*LOGGERS, *(peer.needs for peer in catalogue.ALL if peer.needs))
+
+CURVATURE = (
+    "backpack-for-pytorch",
+    "einops",
+    "einconv",
+    "linear_operator",
+    "opt-einsum",
+    "jaxtyping",
+    "wadler-lindig",
+    "h5py",
+    "curvlinops-for-pytorch==3.0.1",
+    "hessian-eigenthings==1.0.0a5",
+    "pyhessian==0.1",
+    "git+https://github.com/tomgoldstein/loss-landscape"
+    "@64ef4d57f8dabe79b57a637819c44e48eda98f33",
+)
+"""Tools for curvature and landscapes, and what they import: alone, as some ask for
+torchvision, which is not to be had for every torch."""
+
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 NOTE = Path(sys.prefix) / "not-installed.json"
 
@@ -28,9 +47,10 @@ def install(peer: str) -> str:
 
 
 def pip(peer: str) -> str:
-    """Install a package from the index."""
-    quiet = ["--quiet", "--disable-pip-version-check", "-c", str(CONSTRAINTS)]
-    return _run(sys.executable, "-m", "pip", "install", *quiet, peer)
+    """Install a package from the index, and what it asks for unless alone."""
+    options = ["--quiet", "--disable-pip-version-check", "-c", str(CONSTRAINTS)]
+    options += ["--no-deps"] if peer in CURVATURE else []
+    return _run(sys.executable, "-m", "pip", "install", *options, peer)
 
 
 def clone(peer: str) -> str:
@@ -72,5 +92,9 @@ def unversioned(peer: str) -> str:
 
 
 if __name__ == "__main__":
-    failed = {unversioned(peer): why for peer in PEERS if (why := install(peer))}
+    failed = {
+        unversioned(peer): why
+        for peer in (*PEERS, *CURVATURE)
+        if (why := install(peer))
+    }
     NOTE.write_text(json.dumps(failed))

@@ -1,0 +1,1 @@
+"""Curvature and landscapes beside other tools, at the same models and batches."""
