@@ -26,7 +26,9 @@ from surefoot.types import LossFunction
 
 ROUNDING = 32
 """Machine epsilons by which a product or a gradient is off, as a share of its norm.
-tests/curvature/test_along.py: float32 against float64 on small nets, at most 12."""
+Float32 against float64 on 17 small nets: at most 2 on 16 of them
+(tests/curvature/test_along.py), but 1,200 where a layer norm divided by nearly nothing:
+there no arithmetic in float32 is worth much, and this says nothing of it."""
 
 AGREE = 0.01
 """Share by which finite differences at two steps may differ. On a GELU transformer
