@@ -151,6 +151,16 @@ def test_dropout_draws_the_same_numbers_at_every_place(
     assert len(np.unique(drawn.losses)) == 1
 
 
+def test_compiled_and_wrapped_models_have_the_same_surface(
+    net: Residual, batch: Batch
+) -> None:
+    net.eval()
+    plain = line(net, batch, loss_fn=cross_entropy, points=3)
+    compiled = torch.compile(net, backend="eager")
+    drawn = line(compiled, batch, loss_fn=cross_entropy, points=3)
+    np.testing.assert_array_equal(drawn.losses, plain.losses)
+
+
 def test_a_data_loader_counts_each_sample_once(net: Residual, batch: Batch) -> None:
     net.eval()
     data = torch.utils.data.TensorDataset(*batch)

@@ -43,8 +43,8 @@ SHARE: Final = 0.22
 are not finite."""
 
 COARSE: Final = 6
-"""Points of the coarse grid along each side: on 15 surfaces of nets, 5 to 8 ended at
-the same error."""
+"""Points of the coarse grid along each side. On 15 surfaces of nets, 4 to 9 ended at a
+95th percentile of 0.7 to 0.9 % of the range; more than 6 only cost more."""
 
 GROWTH: Final = 8
 """A round adds an eighth of what is known, and eight points at least."""
@@ -102,12 +102,14 @@ def refined(
     for index in first:
         wanted[index] = True
     drawing.add(wanted)
+    asked = False  # for a second opinion: bumps may hide between coarse points
     while True:
         drawing.surround()
         guess = drawing.guess()
         room = budget - int(drawing.known.sum())
-        if guess is None or guess.meets() or room <= 0:
+        if guess is None or (guess.meets() and asked) or room <= 0:
             return drawing.result(guess)
+        asked = True
         drawing.add(guess.next(min(room, max(len(guess.known) // GROWTH, 8))))
 
 
@@ -192,7 +194,9 @@ class _Guess:
             if score <= 2 * min(scores)
         ]
         self._errors = {
-            scale: self._between(missed(self._values, self.best.left_out))
+            scale: self._between(
+                np.stack([missed(self._values, one.left_out) for one in self._rivals])
+            )
             for scale, missed in self._scales.items()
         }
 
@@ -237,20 +241,22 @@ class _Guess:
     def _between(self, missed: Floats64) -> tuple[Floats64, Floats64]:
         """Typical and largest errors at the wanted places, from those of known ones.
 
-        Leaving a known place out tears a larger hole than there is around a wanted
-        one; the typical error shrinks with its root. A cliff does not care, so the
-        largest is that of the nearest two as it is: on 25 surfaces, of nets and with
-        cliffs, its 95th percentile was never below the true one.
+        Rivals are asked as well as the best (`missed` has shape `[rivals, known]`):
+        the one that happens to predict best looks better than it is. Leaving a known
+        place out tears a larger hole than there is around a wanted one; the typical
+        error shrinks with its root. A cliff does not care, so the largest is that of
+        the nearest two as it is. On 240 random surfaces, a third of them with cliffs,
+        the 95th percentile of the largest covered the true one on 238, and the median
+        of the typical the true median on 239 (tests/landscape/test_adaptive.py).
         """
         near = np.argsort(self._apart, axis=1)[:, :NEAREST]
         apart = np.take_along_axis(self._apart, near, 1)
         holes = _distances(self.known, self.known)
         np.fill_diagonal(holes, np.inf)
-        shrunk = (
-            missed[near] * np.minimum(apart[:, :1] / holes.min(1)[near], 1.0) ** 0.5
-        )
+        shrink = np.minimum(apart[:, :1] / holes.min(1)[near], 1.0) ** 0.5
         weight = 1 / apart**2
-        return (weight * shrunk).sum(1) / weight.sum(1), missed[near[:, :2]].max(1)
+        typical = (weight * shrink * missed.mean(0)[near]).sum(1) / weight.sum(1)
+        return typical, missed.max(0)[near[:, :2]].max(1)
 
 
 def _scales(values: Floats64) -> dict[str, Callable[[Floats64, Floats64], Floats64]]:
