@@ -22,11 +22,12 @@ from surefoot.curvature.matrix import Matrix, Probes
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A trace, the variance of one sample of it, and the number of samples."""
+    """A trace, the variance of one sample of it, their number, and how it was had."""
 
     value: float
     variance: float
     samples: int
+    way: str = "hutchinson"
 
     @property
     def error(self) -> float:
@@ -123,11 +124,11 @@ class Deflated:
         found = self.basis.coefficients()
         held, outside = float(np.trace(found)), size - self.basis.size
         if not outside:
-            return Spread(held, 0.0, self.samples)
+            return Spread(held, 0.0, self.samples, "lanczos")
         rest, squares = self._rest(found)
         value = float(rest.mean())
         variance = sphere_variance(squares, value, outside)
-        return Spread(held + value, variance, self.samples)
+        return Spread(held + value, variance, self.samples, "lanczos")
 
     def _rest(self, found: Numbers) -> tuple[Numbers, Numbers]:
         """Samples of the trace outside the basis, and of its squared norm."""

@@ -104,7 +104,7 @@ def trace(
         spread.value,
         spread.error,
         matrix.products - before,
-        method,
+        f"{method}: {spread.way}" if method == "auto" else method,
         kind="standard error",
         freedom=spread.samples - 1,
         converged=met,
