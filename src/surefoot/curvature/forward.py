@@ -7,7 +7,7 @@ an Observer.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,10 +103,13 @@ def _ready(module: nn.Module, conditions: Conditions) -> None:
 
 
 def _without_cudnn_rnn(model: nn.Module) -> AbstractContextManager[None]:
-    """The cuDNN kernels of recurrent networks have no second derivative."""
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    on = torch.backends.cudnn.enabled and not recurrent  # pyright: ignore[reportUnknownVariableType]
-    return torch.backends.cudnn.flags(enabled=bool(on))
+    """The cuDNN kernels of recurrent networks have no second derivative.
+
+    Other models keep their switches: entering sets those for precision, too.
+    """
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
 
 
 def loss_of(conditions: Conditions, batch: Any) -> torch.Tensor:
@@ -168,9 +171,8 @@ def derivatives(
 
     `given` are the cotangents of the outputs; `again` makes the result differentiable.
     """
-    kind = inputs[0].device.type
     try:
-        with torch.autocast(kind, enabled=False):
+        with _in_full_precision(inputs[0].device.type):
             return torch.autograd.grad(
                 outputs,
                 inputs,
@@ -181,6 +183,13 @@ def derivatives(
             )
     except RuntimeError as error:
         raise explained(error) from error
+
+
+def _in_full_precision(device: str) -> AbstractContextManager[object]:
+    """Whoever asks may be in autocast; products are not rounded by that."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def slopes(outputs: list[torch.Tensor], space: Space, *, given: Given = None) -> Pieces:
