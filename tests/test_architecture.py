@@ -261,7 +261,6 @@ TOUCHES = {
     ("curvature/rates.py", "manual_seed"): "a generator of its own",
     ("curvature/rates.py", "sub_"): "an optimizer of the user's own, called by nobody",
     ("curvature/updates.py", ".grad"): "a trial update, undone by restore/",
-    ("curvature/updates.py", "backward"): "a trial update, undone by restore/",
     ("curvature/wrappers.py", "requires_grad_"): "copies of its own",
     ("preflight/measure.py", "backward"): "into gradients that are put back",
     ("preflight/steps.py", ".grad"): "trial updates, undone by restore/",

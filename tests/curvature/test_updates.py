@@ -58,6 +58,30 @@ def test_it_leaves_no_trace() -> None:
     assert torch.equal(torch.get_rng_state(), random)
 
 
+def test_nothing_that_watches_the_training_sees_it() -> None:
+    case = nets.made(nets.logistic)
+    optimizer = torch.optim.SGD(case.model.parameters(), lr=0.1)
+    seen: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    update = next_update(
+        case.model, case.batch, loss_fn=case.loss_fn, optimizer=optimizer
+    )
+    assert update.norm() > 0
+    assert seen == []
+
+
+def test_an_optimizer_that_computes_the_loss_itself_is_refused() -> None:
+    case = nets.made(nets.logistic)
+    with pytest.raises(CurvatureError, match="LBFGS computes the loss itself"):
+        next_update(
+            case.model,
+            case.batch,
+            loss_fn=case.loss_fn,
+            optimizer=torch.optim.LBFGS(case.model.parameters()),
+        )
+
+
 def test_an_update_that_is_not_finite_is_refused() -> None:
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=float("inf"))

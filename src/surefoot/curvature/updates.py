@@ -30,7 +30,8 @@ def next_update(
     them all.
 
     Raises:
-        CurvatureError: the loss has no graph, or the loss or the update is not finite.
+        CurvatureError: the loss has no graph, the loss or the update is not finite, or
+            the optimizer computes the loss itself (LBFGS).
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> plain = torch.optim.SGD(model.parameters(), lr=0.5)
@@ -38,6 +39,11 @@ def next_update(
     >>> next_update(model, torch.ones(4, 2), loss_fn=mean, optimizer=plain)
     tensor([-0.5000, -0.5000])
     """
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise CurvatureError(
+            "LBFGS computes the loss itself, several times a step, so that it has no "
+            "update of one batch; measure along the difference of weights that you see"
+        )
     over = space(model, where)
     snapshot = Snapshot(model, optimizer, batch)
     try:
@@ -61,9 +67,18 @@ def _step(
     loss_fn: LossFunction,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """One step from clean gradients, inside of a snapshot."""
-    for weight in model.parameters():
-        weight.grad = None
+    """One step from clean gradients, inside of a snapshot.
+
+    Past all hooks, and past `backward`: nothing that watches a training sees it.
+    """
+    held = [one for group in optimizer.param_groups for one in group["params"]]
+    held = [one for one in held if one.requires_grad]
     with torch.enable_grad():
-        with_graph(loss_fn(model, batch)).backward()
-    optimizer.step()
+        loss = with_graph(loss_fn(model, batch))
+    slopes = torch.autograd.grad(loss, held, allow_unused=True)
+    for weight, slope in zip(held, slopes, strict=True):
+        weight.grad = slope
+    step = type(optimizer).step
+    # torch wraps step() once with the calls of its hooks.
+    bare = getattr(step, "__wrapped__", step) if hasattr(step, "hooked") else step
+    bare(optimizer)
