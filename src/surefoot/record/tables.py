@@ -275,9 +275,9 @@ class Tables:
             "ORDER BY id",
             (known,),
         )
-        if self.damage is None and known + len(found) != (
-            sealed or (found[-1][0] if found else known)
-        ):
+        # After the seal was read, a field may have been added.
+        last = max(sealed or 0, found[-1][0] if found else known)
+        if self.damage is None and known + len(found) != last:
             self.rescued("fields are missing")
         if self._seen.fields is not seen:  # newly damaged: forgotten what was known
             return self.fields()
