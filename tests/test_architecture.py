@@ -43,6 +43,7 @@ ORDER = (
     "progress",
     "script",
     "check_script",
+    "landscape_script",
     "testing",
     "cli",
     "__main__",
@@ -74,6 +75,7 @@ OPTIONAL = {
 
 DYNAMIC = {
     "__init__.py": "the table of public names",
+    "landscape/written.py": "pictures, which need an optional package",
     "record/export.py": "the optional exporters",
     "sinks/named.py": "the optional sinks",
 }
@@ -244,6 +246,7 @@ TOUCHES = {
     ("landscape/connect.py", "copy_"): "weights of a copy of the model",
     ("landscape/connect.py", "manual_seed"): "a generator of its own",
     ("landscape/connect.py", "requires_grad_"): "weights of a copy of the model",
+    ("landscape/checkpoints.py", "load_state_dict"): "a script's model, never trained",
     ("landscape/evaluate.py", "_foreach_add_"): "weights, put back as they were",
     ("landscape/evaluate.py", "_foreach_copy_"): "weights, put back as they were",
     ("landscape/evaluate.py", "manual_seed"): "random streams, put back by restore/",

@@ -50,8 +50,8 @@ SHIELDS = {
 """The only files that may catch every exception."""
 
 SPEAKERS = (
-    "cli.py", "script.py", "check_script.py", "progress.py", "zoo/__main__.py",
-    "dashboard/__main__.py", "dashboard/examination.py",
+    "cli.py", "script.py", "check_script.py", "landscape_script.py", "progress.py",
+    "zoo/__main__.py", "dashboard/__main__.py", "dashboard/examination.py",
 )  # fmt: skip
 """The command line: the only files that write to the terminal."""
 

@@ -11,6 +11,7 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from surefoot.preflight.report import Report
 from surefoot.preflight.sarif import baseline_text, read_baseline
 from surefoot.preflight.tape import Tape
 from surefoot.probes.streams import unwrapped
+from surefoot.types import LossFunction
 
 CLEAN, FINDING, USAGE = 0, 1, 2
 
@@ -102,17 +104,26 @@ def rehearsed(script: Path, arguments: Sequence[str]) -> Rehearsal:
     return rehearsal
 
 
-def report_on(rehearsal: Rehearsal, seconds: float) -> Report:
-    """The report on what a script was about to do.
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a script was about to train: `loss_fn` computes its loss again.
+
+    The batch is what its model was called with; the loss holds on to the targets.
+    """
+
+    model: nn.Module
+    batch: Any
+    loss_fn: LossFunction
+    optimizer: torch.optim.Optimizer
+
+
+def trained_by(rehearsal: Rehearsal) -> Rehearsed:
+    """Model, batch, loss and optimizer of a script that came to its first update.
 
     Raises:
-        ValueError: it took no update, or its loss cannot be computed again.
+        ValueError: it took no update, or trains weights of no module.
     """
     loss, optimizer, tape = rehearsal.loss, rehearsal.optimizer, rehearsal.tape
-    if isinstance(rehearsal.error, ValueError):
-        notice = too_few_to_run(rehearsal.error)
-        if notice is not None:
-            return Report((notice,), ("the script stopped in its forward pass",))
     if optimizer is None or loss is None:
         raise ValueError(
             "the script ended before its first update; expected one that calls "
@@ -125,12 +136,26 @@ def report_on(rehearsal: Rehearsal, seconds: float) -> Report:
     def loss_fn(model: nn.Module, batch: Any) -> torch.Tensor:
         return tape.replay(loss)
 
-    clip = _clip(rehearsal, loss)
+    return Rehearsed(model, batch, loss_fn, optimizer)
+
+
+def report_on(rehearsal: Rehearsal, seconds: float) -> Report:
+    """The report on what a script was about to do.
+
+    Raises:
+        ValueError: it took no update, or its loss cannot be computed again.
+    """
+    if isinstance(rehearsal.error, ValueError):
+        notice = too_few_to_run(rehearsal.error)
+        if notice is not None:
+            return Report((notice,), ("the script stopped in its forward pass",))
+    found = trained_by(rehearsal)
+    clip = _clip(rehearsal)
     return check(
-        model,
-        batch,
-        loss_fn=loss_fn,
-        optimizer=optimizer,
+        found.model,
+        found.batch,
+        loss_fn=found.loss_fn,
+        optimizer=found.optimizer,
         max_grad_norm=clip,
         seconds=seconds,
     )
@@ -153,10 +178,12 @@ def _model(optimizer: torch.optim.Optimizer, tape: Tape) -> nn.Module:
     return roots[0]
 
 
-def _clip(rehearsal: Rehearsal, loss: torch.Tensor) -> float | None:
+def _clip(rehearsal: Rehearsal) -> float | None:
     """The norm that the script clipped its gradient to; None if it did not."""
+    if rehearsal.loss is None:
+        return None
     weights = [w for g in _groups(rehearsal) for w in g["params"] if w.requires_grad]
-    again = rehearsal.tape.replay(loss)
+    again = rehearsal.tape.replay(rehearsal.loss)
     if not weights or not again.requires_grad:
         return None
     whole = _norm(torch.autograd.grad(again, weights, allow_unused=True))

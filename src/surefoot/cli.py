@@ -96,6 +96,25 @@ def check(context: typer.Context) -> None:
     os.execv(sys.executable, command)
 
 
+@app.command(
+    # What follows -- is the script's: with options between, click drops the sign.
+    context_settings={
+        **PASS_ON,
+        "help_option_names": [],
+        "allow_interspersed_args": False,
+    },
+    add_help_option=False,
+)
+def landscape(context: typer.Context) -> None:
+    """Draw the loss around a checkpoint, or along the checkpoints of a run.
+
+    surefoot landscape RUN|CHECKPOINT… --script SCRIPT [OPTIONS] [-- ARGUMENTS…]
+    """
+    command = [sys.executable, "-m", "surefoot.landscape_script", *context.args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
 @app.command()
 def explain(
     name: Annotated[str, typer.Argument(help="An id, a symptom or a cause.")],

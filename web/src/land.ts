@@ -135,9 +135,11 @@ export function reliefOf(land: Land, log: boolean): Relief {
   return { heights: out, columns: wide, times };
 }
 
+const STEEPEST = 3; // times the lesser rise beside a point (Fritsch and Carlson, 1980)
+
 /**
- * A smooth line through points that makes no hill or dip of its own: cubic pieces with
- * the slopes of Fritsch and Butland (1984). Beside a missing point there is no line.
+ * A smooth line through points: cubic pieces with the slopes of their neighbours, limited
+ * so that a cliff makes no ripples. Beside a missing point there is no line.
  */
 export function finer(line: Float64Array, times: number): Float64Array {
   const count = line.length;
@@ -147,7 +149,8 @@ export function finer(line: Float64Array, times: number): Float64Array {
     const [before, after] = [rise(at - 1), rise(at)];
     if (Number.isNaN(before)) return after;
     if (Number.isNaN(after)) return before;
-    return before * after <= 0 ? 0 : (2 * before * after) / (before + after);
+    const limit = STEEPEST * Math.min(Math.abs(before), Math.abs(after));
+    return Math.min(Math.max((before + after) / 2, -limit), limit);
   };
   const out = new Float64Array((count - 1) * times + 1);
   for (let at = 0; at + 1 < count; at++) {

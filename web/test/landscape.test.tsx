@@ -59,7 +59,11 @@ describe("what is not finite", () => {
 });
 
 describe("a finer line", () => {
-  it("goes through its points, and makes no hill of its own", () => {
+  it("follows a bowl between its points", () => {
+    const line = Float64Array.of(4, 1, 0, 1, 4);
+    finer(line, 4).slice(4, 13).forEach((one, at) => expect(one).toBeCloseTo((at / 4 - 1) ** 2, 12));
+  });
+  it("goes through its points, and makes no ripples beside a cliff", () => {
     const line = Float64Array.of(0, 0, 1, 1, 0.4);
     const out = finer(line, 8);
     expect([...line.keys()].map((at) => out[8 * at])).toEqual([...line]);

@@ -14,6 +14,7 @@ import torch
 
 from surefoot.landscape.directions import Floats64
 from surefoot.landscape.evaluate import Place, Task, loss_on
+from surefoot.landscape.forks import Forks
 from surefoot.landscape.resume import Kept, digest_of
 
 Index = tuple[int, ...]
@@ -136,7 +137,9 @@ def _computing(task: Task, executor: Executor | None) -> Generator[Compute]:
         yield lambda places: ((at, loss(place)) for at, place in enumerate(places))
 
 
-def _packed(task: Task, executor: Executor) -> bytes:
+def _packed(task: Task, executor: Executor) -> bytes | Task:
+    if isinstance(executor, Forks):  # copies of this process have it in memory
+        return task
     if isinstance(executor, ThreadPoolExecutor):
         raise ValueError(
             "threads share random streams and the model: give an executor of "
@@ -152,7 +155,9 @@ def _packed(task: Task, executor: Executor) -> bytes:
         ) from error
 
 
-def _elsewhere(executor: Executor, packed: bytes, places: Sequence[Place]) -> Computed:
+def _elsewhere(
+    executor: Executor, packed: bytes | Task, places: Sequence[Place]
+) -> Computed:
     size = -(-len(places) // PIECES) or 1
     futures: dict[Future[list[float]], int] = {
         executor.submit(_losses_at, packed, places[start : start + size]): start
@@ -166,8 +171,9 @@ def _elsewhere(executor: Executor, packed: bytes, places: Sequence[Place]) -> Co
             future.cancel()
 
 
-def _losses_at(packed: bytes, places: Sequence[Place]) -> list[float]:
+def _losses_at(packed: bytes | Task, places: Sequence[Place]) -> list[float]:
     """Runs in another process, on one thread: processes share the cores."""
     torch.set_num_threads(1)
-    with loss_on(pickle.loads(packed)) as loss:
+    task = packed if isinstance(packed, Task) else pickle.loads(packed)
+    with loss_on(task) as loss:
         return [loss(place) for place in places]

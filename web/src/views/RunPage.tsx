@@ -30,6 +30,7 @@ export function RunPage({ data, opened, place }: Props) {
     () => data.diagnoses.filter((diagnosis) => diagnosis.stream === shown?.name),
     [data.diagnoses, shown?.name],
   );
+  const bare = isBare(data);
   const point = (diagnosis: Diagnosis): void => {
     choose(diagnosis.stream);
     // The charts of another stream are drawn first.
@@ -44,18 +45,18 @@ export function RunPage({ data, opened, place }: Props) {
     [data.events, focus]);
   return (
     <>
-      <a class="skip" href="#linked" onClick={(event) => { event.preventDefault(); reach("linked"); }}>
+      {!bare && <a class="skip" href="#linked" onClick={(event) => { event.preventDefault(); reach("linked"); }}>
         Skip to the charts
-      </a>
+      </a>}
       <Masthead heading={data.run.name} place={place} connection={opened.connection}>
-        <RunState run={data.run} />
+        {!bare && <RunState run={data.run} />}
       </Masthead>
       <Alarm found={opened.alarms} run={data.run.name} show={point} dismiss={opened.dismiss} />
       {opened.trouble && <Notice error={opened.trouble} />}
       <main>
-        <Verdict data={data} show={point} />
+        {!bare && <Verdict data={data} show={point} />}
         {data.verdicts.length > 0 && <Trials verdicts={data.verdicts} />}
-        {shown && (
+        {shown && !bare && (
           <section id="linked" tabIndex={-1} aria-labelledby="linked-title">
             <div class="heading">
               <h2 id="linked-title">Where and when</h2>
@@ -75,12 +76,18 @@ export function RunPage({ data, opened, place }: Props) {
             theme={place.theme}
           />
         )}
-        {happened}
+        {!bare && happened}
         <RunFacts data={data} />
       </main>
       <PageFoot name={data.run.name} report={opened.source.reportAddress(data.run.name)} />
     </>
   );
+}
+
+/** A page of a slice alone: nothing was recorded over steps, and nothing is judged. */
+export function isBare(data: PageData): boolean {
+  return data.looked_at.length === 0 && data.diagnoses.length === 0
+    && data.streams.some((stream) => stream.field_offers.length > 0);
 }
 
 /** Scrolls to a part of the page and gives it the focus, without touching the address. */
