@@ -62,6 +62,23 @@ def test_along_the_gradient_the_loss_rises_by_its_norm(
     assert abs(plane.cosine) < 1e-9
 
 
+def test_directions_may_be_named(net: nn.Module, scale: Tensor) -> None:
+    options = Options(exact=True)
+    for name, plane in (
+        ("gradient", gradient_directions(net, scale, loss_fn=quadratic)),
+        ("eigenvectors", eigenvector_directions(net, scale, loss_fn=quadratic)),
+    ):
+        one, other = (
+            surface(net, scale, loss_fn=quadratic, directions=d, points=3,
+                    options=options)
+            for d in (name, plane)
+        )  # fmt: skip
+        assert one.directions == other.directions == plane.labels
+        np.testing.assert_array_equal(one.losses, other.losses)
+    with pytest.raises(ValueError, match="or a slice, not 'downhill'"):
+        surface(net, scale, loss_fn=quadratic, directions="downhill")
+
+
 def test_frozen_weights_stay(net: nn.Module, scale: Tensor) -> None:
     net.bias.requires_grad_(False)
     gradient = gradient_directions(net, scale, loss_fn=quadratic)

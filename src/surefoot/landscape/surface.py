@@ -11,13 +11,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from surefoot.curvature.batches import Batches
 from surefoot.landscape.adaptive import SHARE, Refined, budget_of, exact, refined
+from surefoot.landscape.derivatives import (
+    eigenvector_directions,
+    gradient_directions,
+)
 from surefoot.landscape.directions import (
     Floats64,
     Mark,
@@ -197,8 +202,9 @@ def surface(
         data: a batch, or a `DataLoader`: the mean over all its samples is drawn, over
             the same batches at every point.
         loss_fn: `loss_fn(model, batch)`, the mean loss of a batch.
-        directions: "random" (filter-normalised), or a slice from
-            `surefoot.landscape.directions` or `surefoot.landscape.path`.
+        directions: "random" (filter-normalised), "gradient" (and a random one across
+            it), "eigenvectors" (of the two largest eigenvalues), or a slice from
+            `surefoot.landscape.directions`, `.derivatives` or `.path`.
         points: along each direction. An odd number has the centre among them.
         options: how it is drawn.
 
@@ -214,8 +220,8 @@ def surface(
     (5, 5)
     """
     options = options or Options()
-    task = _task(model, data, loss_fn, _slice(model, directions, options, 2), options)
-    return _drawn(task, points, options)
+    asked = _Asked(model, batches_of(data), loss_fn, options)
+    return _drawn(_task(asked, _slice(asked, directions, 2)), points, options)
 
 
 def line(
@@ -238,29 +244,54 @@ def line(
     ((51,), 51)
     """
     options = options or Options()
-    task = _task(model, data, loss_fn, _slice(model, directions, options, 1), options)
-    return _drawn(task, points, options)
+    asked = _Asked(model, batches_of(data), loss_fn, options)
+    return _drawn(_task(asked, _slice(asked, directions, 1)), points, options)
 
 
-def _task(
-    model: nn.Module, data: Any, loss_fn: LossFunction, on: Slice, options: Options
-) -> Task:
-    batches = batches_of(data)
+class _Asked(NamedTuple):
+    """What was asked for, before there is a slice."""
+
+    model: nn.Module
+    batches: tuple[Any, ...]
+    loss_fn: LossFunction
+    options: Options
+
+
+def _task(asked: _Asked, on: Slice) -> Task:
+    model, batches, loss_fn, options = asked
     about = (options.training, options.seed, options.differentiable)
     return Task(model, batches, loss_fn, on, *about)
 
 
-def _slice(
-    model: nn.Module, directions: str | Slice, options: Options, dimensions: int
-) -> Slice:
+def _slice(asked: _Asked, directions: str | Slice, dimensions: int) -> Slice:
+    """The slice that was given, or one along the directions that were named."""
+    model, batches, loss_fn, options = asked
+    if directions == "random":
+        return random_directions(model, count=dimensions, seed=options.seed)
     if isinstance(directions, Slice):
-        if directions.dimensions < dimensions:
-            raise ValueError("a surface needs two directions, this slice has one")
-        same = directions.dimensions == dimensions
-        return directions if same else directions.along(0)
-    if directions != "random":
-        raise ValueError(f"directions is 'random' or a slice, not {directions!r}")
-    return random_directions(model, count=dimensions, seed=options.seed)
+        found = directions
+    else:
+        found = _named(directions)(
+            model,
+            Batches(batches, keep_graphs=len(batches) == 1),
+            loss_fn=loss_fn,
+            training=options.training,
+            seed=options.seed,
+        )
+    if found.dimensions < dimensions:
+        raise ValueError("a surface needs two directions, this slice has one")
+    return found if found.dimensions == dimensions else found.along(0)
+
+
+def _named(directions: str) -> Callable[..., Slice]:
+    if directions == "gradient":
+        return gradient_directions
+    if directions == "eigenvectors":
+        return eigenvector_directions
+    raise ValueError(
+        "directions is 'random', 'gradient', 'eigenvectors' or a slice, not "
+        f"{directions!r}"
+    )
 
 
 def _drawn(task: Task, points: int, options: Options) -> Surface:
