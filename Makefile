@@ -41,6 +41,7 @@ bench-dashboard: $(VENV)/.test
 screenshots: $(VENV)/.test
 	$(BIN)/python hatch_build.py
 	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/python tools/screenshots.py
+	$(BIN)/python tools/landscapes.py
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --quick

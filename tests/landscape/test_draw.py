@@ -179,8 +179,8 @@ def test_before_and_after_have_one_scale_and_their_numbers() -> None:
     )
     left, right, *spaces = made.axes
     assert [one.get_title(loc="left") for one in spaces[:2]] == [
-        "plain:  roughness 0.5",
-        "skip:  roughness 0.125",
+        "plain\nroughness 0.5",
+        "skip\nroughness 0.125",
     ]
     levels = [axes.collections[0].levels for axes in (left, right)]  # type: ignore[attr-defined]
     np.testing.assert_array_equal(*levels)

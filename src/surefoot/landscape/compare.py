@@ -65,7 +65,7 @@ def before_after(
             space = relief_axes(made, grid[0, column])
             add_relief(space, seen, scale)
             heading = labels[column] + _told(numbers or {}, column)
-            space.set_title(heading, loc="left")
+            space.set_title(heading, loc="left", fontsize=9.5)
         add_colour_bar(made, scale, above)
         made.suptitle(title, x=0.015, ha="left", fontweight="bold", fontsize=12)
         style.caption(made, "\n".join(filter(None, (text, *_errors(labels, pair)))))
@@ -74,7 +74,7 @@ def before_after(
 
 def _told(numbers: Numbers, column: int) -> str:
     told = [f"{name} {short(pair[column])}" for name, pair in numbers.items()]
-    return ":  " + ", ".join(told) if told else ""
+    return "\n" + ",  ".join(told) if told else ""
 
 
 def _errors(labels: tuple[str, str], pair: tuple[Land, Land]) -> list[str]:

@@ -41,8 +41,8 @@ def write_gif(
         exact: colours that stay as they are, as in "#D55E00".
     """
     images = [Image.fromarray(one) for one in pictures]
-    palette = _palette(images, exact)
-    flat = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in images]
+    shared = palette(images, exact)
+    flat = [one.quantize(palette=shared, dither=Image.Dither.NONE) for one in images]
     part = to.with_name(to.name + ".part")
     flat[0].save(
         part, format="GIF", save_all=True, append_images=flat[1:], loop=0,
@@ -51,8 +51,18 @@ def write_gif(
     part.replace(to)
 
 
-def _palette(images: Sequence[Image.Image], exact: Sequence[str]) -> Image.Image:
-    """Colours of the first, a middle and the last frame: between them all are there."""
+def palette(images: Sequence[Image.Image], exact: Sequence[str]) -> Image.Image:
+    """Colours for all pictures, some of them given.
+
+    Taken from the first, a middle and the last: between them all colours are there.
+
+    Args:
+        images: of one size, at least one.
+        exact: colours that must be among them, as in "#D55E00".
+
+    Returns:
+        What `Image.quantize(palette=...)` takes, of at most `COLOURS` colours.
+    """
     chosen = [images[0], images[len(images) // 2], images[-1]]
     width, height = chosen[0].size
     sheet = Image.new("RGB", (width, height * len(chosen)))
@@ -60,9 +70,9 @@ def _palette(images: Sequence[Image.Image], exact: Sequence[str]) -> Image.Image
         sheet.paste(one, (0, index * height))
     found = sheet.quantize(COLOURS - len(exact), method=Image.Quantize.MEDIANCUT)
     kept = [level for one in exact for level in ImageColor.getrgb(one)]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(kept + list(found.getpalette() or ()))
-    return palette
+    made = Image.new("P", (1, 1))
+    made.putpalette(kept + list(found.getpalette() or ()))
+    return made
 
 
 def write_mp4(

@@ -67,8 +67,8 @@ def add_relief(
         axes.zaxis.set_major_formatter(FuncFormatter(_power))
     axes.tick_params(pad=-2, labelsize=7.5)
     if label:
-        axes.set_xlabel(_direction(seen, 0), labelpad=-5)
-        axes.set_ylabel(_direction(seen, 1), labelpad=-5)
+        axes.set_xlabel(_direction(seen, 0), labelpad=-4, fontsize=8)
+        axes.set_ylabel(_direction(seen, 1), labelpad=-4, fontsize=8)
         top = (seen.alphas[-1], seen.betas[-1], high + 0.03 * (high - low))
         axes.text(*top, "loss", ha="center", va="bottom")
     if path and len(seen.path):
