@@ -90,6 +90,19 @@ def test_checkpoints_that_make_no_slice_are_refused(states, told: str) -> None:
         through(net(), states(state(0), state(1)))
 
 
+def test_a_model_that_diverged_still_tells_of_its_checkpoints() -> None:
+    model = net()
+    with torch.no_grad():
+        model[0].weight.fill_(np.nan)
+    before = model[0].weight.detach().numpy().tobytes()
+    plane = through(model, [state(0), state(1), state(2)])
+    drawn = surface(
+        model, torch.ones(4, 5), loss_fn=squared, directions=plane, points=3
+    )
+    assert np.isfinite(drawn.losses).all()
+    assert model[0].weight.detach().numpy().tobytes() == before
+
+
 def test_names_of_wrapped_models_are_understood() -> None:
     wrapped = {f"_orig_mod.module.{n}": value for n, value in state(1).items()}
     plain, other = (through(net(), [state(0), s]) for s in (state(1), wrapped))

@@ -20,7 +20,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """All weights in floating point, tied ones once, whether trained or frozen.
 
     Raises:
-        ValueError: the model has none, or one of them holds NaN or infinities.
+        ValueError: the model has none.
     """
     named = model.named_parameters()
     found: dict[str, Tensor] = {n: p for n, p in named if p.is_floating_point()}
@@ -28,18 +28,23 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
         raise ValueError(
             f"{type(model).__name__} has no weights in floating point to move"
         )
+    return found
+
+
+def values_of(model: nn.Module) -> Vector:
+    """Copies of all weights.
+
+    Raises:
+        ValueError: one of them holds NaN or infinities.
+    """
+    found = weights_of(model)
     for name, weight in found.items():
         if not bool(torch.isfinite(weight.detach()).all()):
             raise ValueError(
                 f"the weight {name} holds NaN or infinities: there is no landscape "
                 "around it. Take a checkpoint from before they appeared."
             )
-    return found
-
-
-def values_of(model: nn.Module) -> Vector:
-    """Copies of all weights."""
-    return tuple(weight.detach().clone() for weight in weights_of(model).values())
+    return tuple(weight.detach().clone() for weight in found.values())
 
 
 def chosen(names: Sequence[str], where: Sequence[str] | None) -> frozenset[str]:
