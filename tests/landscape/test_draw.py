@@ -128,6 +128,11 @@ def test_points_are_not_dotted_where_all_were_evaluated() -> None:
     assert "interpolated" not in texts(made)
 
 
+def test_an_error_that_is_not_known_is_not_told() -> None:
+    unknown = {"median": float("nan"), "p95": float("nan")}
+    assert "nan" not in texts(contour(field(evaluations=9, error=unknown)))
+
+
 def test_what_is_not_finite_is_hatched_not_coloured() -> None:
     values = np.array(DOUBLE_WELL.field(13).values)
     values[:7] = np.nan

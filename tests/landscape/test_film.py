@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from landscape.pictured import along_one_direction, field, settings
 from surefoot.landscape import encode
@@ -17,6 +19,8 @@ from surefoot.landscape.encode import write_gif, write_mp4
 from surefoot.landscape.film import FilmOptions, Stage, film, frame_steps, frames, still
 from surefoot.landscape.functions import DOUBLE_WELL
 from surefoot.landscape.land import land
+from surefoot.landscape.path import trajectory
+from surefoot.landscape.surface import Options, surface
 
 SMALL = FilmOptions(frames=4, seconds=1, dpi=40)
 
@@ -113,6 +117,47 @@ def test_the_path_of_a_training_is_filmed_from_its_field() -> None:
         np.allclose(one.get_data(), np.array(path[:2]).T)  # type: ignore[arg-type]
         for one in made.axes[0].get_lines()
     )
+
+
+def test_a_real_surface_is_filmed_and_drawn_with_its_path() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    batch = torch.randn(16, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    checkpoints: list[dict[str, torch.Tensor]] = []
+    for _ in range(5):
+        checkpoints.append({n: v.clone() for n, v in net.state_dict().items()})
+        optimizer.zero_grad()
+        _loss(net, batch).backward()
+        optimizer.step()
+    around = surface(
+        net,
+        batch,
+        loss_fn=_loss,
+        directions=trajectory(net, checkpoints),
+        points=9,
+        options=Options(exact=True),
+    )
+    made = still(around)
+    path = around.field().about["path"]
+    assert len(path) == 5
+    above, _, below = made.axes
+    assert any(
+        np.allclose(np.transpose(one.get_data()), path)
+        for one in above.get_lines()
+        if len(one.get_xdata()) == 5
+    )
+    assert below.get_xlabel() == "checkpoint"
+    assert "of the path" in above.get_xlabel()
+
+
+def _loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    return (model(batch) - 1).square().mean()
+
+
+def test_a_path_that_leaves_the_picture_is_filmed() -> None:
+    path = [[1.5, 1.2], [1.2, 0.6], [9.0, 0.0]]
+    assert len(list(frames(field(path=path), options=SMALL))) == 3
 
 
 def test_frames_are_spread_evenly_from_start_to_end() -> None:

@@ -288,7 +288,7 @@ def evaluated_text(about: Mapping[str, Any]) -> str:
     if about.get("evaluations"):
         parts.append(f"{about['evaluations']} evaluations")
     error = about.get("error") or {}
-    if error.get("p95"):
+    if np.isfinite(error.get("p95") or np.nan) and error["p95"] > 0:
         parts.append(
             f"between them interpolated: error {100 * float(error['median']):.2g} % "
             f"of the range at the median, {100 * float(error['p95']):.2g} % at the "

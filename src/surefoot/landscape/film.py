@@ -57,6 +57,10 @@ class FilmOptions:
             )
 
 
+PROJECTED = "training, on this plane"
+"""What the path of a training is called: its losses are those of the drawn surface, at
+the checkpoints' projections, not those that the training had."""
+
 END_SECONDS = 2.0
 """How long the last frame stays, before the film begins anew."""
 
@@ -161,7 +165,7 @@ def _paths(drawable: Drawable, descents: Sequence[Descent]) -> Sequence[Descent]
         raise ValueError(
             "no path came: give descents, or a landscape with the training's path"
         )
-    return (Descent("training", seen.path, seen.at(seen.path)),)
+    return (Descent(PROJECTED, seen.path, seen.at(seen.path)),)
 
 
 class Stage:
@@ -176,6 +180,8 @@ class Stage:
         if not len(seen.betas):
             raise ValueError("a landscape over one direction came; a film needs two")
         self._seen, self._descents = seen, descents
+        projected = descents[0].optimizer == PROJECTED
+        self._counted = "checkpoint" if projected else "step"
         self._scale = scale_of(seen, log=options.log)
         looks = style.line_looks(tuple(one.optimizer for one in descents))
         self._looks = [looks[one.optimizer] for one in descents]
@@ -193,7 +199,7 @@ class Stage:
         """Put all paths where they are after a step."""
         for runner, (points, shown) in zip(self._runners, self._hidden, strict=True):
             runner.show(step, points, shown)
-        self._clock.set_text(f"step {step}")
+        self._clock.set_text(f"{self._counted} {step}")
 
     def turn_to(self, degrees: float) -> None:
         """Turn the camera; what is hidden changes, and all is drawn anew."""
@@ -239,7 +245,7 @@ class Stage:
         low, high = _loss_range(losses, self._scale)
         axes.set(xlim=(0, max(_longest(self._descents), 1)), ylim=(low, high))
         axes.set_yscale("log" if low > 0 and high / low > 20 else "linear")
-        axes.set(xlabel="step", ylabel="loss")
+        axes.set(xlabel=self._counted, ylabel="loss")
         axes.grid(axis="y", color="#ECEEF0")
         axes.spines[["top", "right"]].set_visible(False)
 
@@ -276,8 +282,11 @@ class Stage:
 
 
 def _loss_range(losses: Doubles, scale: Scale) -> tuple[float, float]:
-    low = max(float(losses.min()), scale.low if scale.log else -np.inf)
-    high = min(float(losses.max()), scale.high)
+    """What the curves are drawn on; a point beside the grid has no loss."""
+    if np.isnan(losses).all():
+        return scale.low, scale.high
+    low = max(float(np.nanmin(losses)), scale.low if scale.log else -np.inf)
+    high = max(min(float(np.nanmax(losses)), scale.high), low)
     if scale.log:
         return low / 1.3, high * 1.3
     pad = (high - low) * 0.05 or 1.0
