@@ -60,9 +60,10 @@ def test_points_of_interest_and_starts_are_in_the_picture(function: Function2D) 
         assert bottom < y < top
 
 
-@pytest.mark.parametrize("function", [one for one in ALL if one.name != "Cliff"])
+@pytest.mark.parametrize("function", [one for one in NAMED if one.id != "Cliff"])
 def test_points_of_interest_are_stationary_or_flat(function: Function2D) -> None:
-    assert float(function.gradient(function.point).norm()) < 1e-5
+    flat = 1e-4 if function.name == "Plateau" else 1e-9
+    assert float(function.gradient(function.point).norm()) < flat
 
 
 def test_the_double_well_has_its_two_minima_where_they_are_said_to_be() -> None:
