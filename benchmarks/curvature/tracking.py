@@ -159,8 +159,11 @@ def followed(case: Case) -> list[Point]:
     training.step()
     for _ in range(case.points + 1):
         with hessian(training.model, training.held, loss_fn=loss_of) as whole:
-            scaled = preconditioned(whole, training.optimizer) if case.scaled else whole
-            found = tracker.see(scaled)
+            scaled, gradient = whole, whole.gradient
+            if case.scaled:
+                scaled = preconditioned(whole, training.optimizer)
+                gradient = scaled.scale * gradient
+            found = tracker.see(scaled, gradient=gradient)
             cold = Tracker(tolerance=TOLERANCE, seed=7).see(scaled)
             true = eigenpairs(scaled, 2, tolerance=EXACT).values[0]
         truth = max(float(true), found.value)

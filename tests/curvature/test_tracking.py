@@ -105,9 +105,9 @@ def test_only_negative_curvature_is_told_as_such() -> None:
 
 def test_another_size_begins_anew() -> None:
     tracker = Tracker()
-    assert tracker.see(torch.eye(20)).method == "Lanczos"
-    assert tracker.see(torch.eye(20)).method == "warm Lanczos"
-    assert tracker.see(torch.eye(30)).method == "Lanczos"
+    assert tracker.see(torch.eye(20)).method == "Rayleigh-Ritz"
+    assert tracker.see(torch.eye(20)).method == "warm Rayleigh-Ritz"
+    assert tracker.see(torch.eye(30)).method == "Rayleigh-Ritz"
 
 
 def test_a_matrix_with_nan_is_refused_and_the_vector_kept() -> None:

@@ -127,7 +127,7 @@ class Curvature:
         rows = min(held.rows, FEWEST_ROWS)
         while rows > 1:
             with self._hessian(watched, 0, rows) as operator:
-                found = self._tracker.see(operator)
+                found = self._tracker.see(operator, gradient=operator.gradient)
             error = self._sampling_error(watched, rows, found)
             if rows == held.rows or error <= CLOSE * abs(found.value):
                 self._record(step, SAMPLING, error)
@@ -146,7 +146,7 @@ class Curvature:
         self.points += 1
         start, before = time.thread_time(), self.spectra.seconds
         with self._hessian(watched, 0, self._rows) as operator:
-            found = self._tracker.see(operator)
+            found = self._tracker.see(operator, gradient=operator.gradient)
             self._record(step, "sharpness", found.value)
             self._record(step, "sharpness_error", found.error)
             self._shield.run(
@@ -176,7 +176,8 @@ class Curvature:
             return
         if preconditions:
             with preconditioned(operator, optimizer) as scaled:
-                found = self._scaled.see(scaled)
+                gradient = scaled.scale * operator.gradient
+                found = self._scaled.see(scaled, gradient=gradient)
             self._record(step, "preconditioned_sharpness", found.value)
         ratio = edge_of_stability(found, optimizer).ratio
         if math.isfinite(ratio):
@@ -193,7 +194,7 @@ class Curvature:
         """λ_max over some rows, roughly, beginning at the last known vector."""
         with self._hessian(watched, first, last) as operator:
             tracker = Tracker(tolerance=ROUGH, vectors=self._tracker.vectors)
-            return tracker.see(operator)
+            return tracker.see(operator, gradient=operator.gradient)
 
     def _hessian(self, watched: Watched, first: int, last: int) -> Hessian:
         assert self._held is not None
