@@ -20,9 +20,9 @@ export function computed({ points, computed, error }: Pick<Told, "points" | "com
 }
 
 /** How much of it is not finite; "" where all is. */
-export function missing({ points, holes }: Pick<Told, "points" | "holes">): string {
+export function missing({ points, holes, quantity }: Pick<Told, "points" | "holes" | "quantity">): string {
   if (!holes) return "";
-  return `${holes === 1 ? "1 point" : `${step(holes)} of ${step(points)} points`} without a finite value: hatched, not drawn over.`;
+  return `${holes === 1 ? "1 point" : `${step(holes)} of ${step(points)} points`} without a ${quantity === "loss" ? "finite loss" : "value"}: hatched, not drawn over.`;
 }
 
 const MODES: Record<string, string> = { train: "in training mode", eval: "in evaluation mode" };

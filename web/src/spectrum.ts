@@ -11,6 +11,8 @@ export interface Spectrum {
   /** Largest eigenvalues, largest first, and how far each may be off, if that is told. */
   top: number[];
   errors: (number | null)[];
+  /** Largest standard error of the density; null if that is not told. */
+  noise: number | null;
   /** Of which matrix; "" if that is not told. */
   operator: string;
   /** Products with the matrix that it took; null if that is not told. */
@@ -36,7 +38,7 @@ export function spectrumOf(field: FieldData): Spectrum | null {
   const order = [...listed.keys()].sort((a, b) => (listed[b] ?? 0) - (listed[a] ?? 0));
   const { operator, products } = field.about;
   return {
-    step: field.step, at, density, below: belowZero(at, density),
+    step: field.step, at, density, below: belowZero(at, density), noise: typeof off === "number" ? off : null,
     top: order.map((rank) => listed[rank] ?? 0), errors: order.map((rank) => errors[rank] ?? null),
     operator: typeof operator === "string" ? operator : "", products: typeof products === "number" ? products : null,
   };

@@ -45,7 +45,7 @@ describe("what is not finite", () => {
   it("leaves the cells around it open", () => {
     expect(holesOf(holed)).toEqual([[1, 1]]);
     expect(holesOf(land(BOWL))).toEqual([]);
-    expect(missing(holed)).toContain("1 point without a finite value");
+    expect(missing(holed)).toContain("1 point without a finite loss");
     expect(missing(land(BOWL))).toBe("");
   });
   it("is not painted over by what is drawn finer", () => {
@@ -150,6 +150,10 @@ describe("a spectrum's largest", () => {
   const made = spectrumOf({ ...field([1, 1]), axes, about: { top: [1, 3], errors: [0.1, 0.3], operator: "ggn", products: 1200 } });
   it("keep their errors when they are put in order", () => expect([made?.top, made?.errors]).toEqual([[3, 1], [0.3, 0.1]]));
   it("belong to a matrix, at a price", () => expect(made && matrixOf(made)).toBe("Gauss–Newton matrix, 1,200 products"));
+  it("may come with one error of the whole density", () => {
+    const told = spectrumOf({ ...field([1, 1]), axes, about: { top: [1], errors: 0.02 } });
+    expect([told?.noise, told?.errors]).toEqual([0.02, [null]]);
+  });
   it("need neither", () => {
     const bare = spectrumOf({ ...field([1, 1]), axes, about: { top: [1] } });
     expect([bare?.errors, bare && matrixOf(bare)]).toEqual([[null], ""]);

@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from surefoot.landscape.surface import Surface
 from surefoot.record.reader import RecordReader
 from surefoot.record.writer import RecordWriter
@@ -26,9 +24,6 @@ ENDINGS = (".html", ".png", ".svg", ".vts", ".npz")
 
 NO_SCRIPT = "The loss around a checkpoint. Open this page in a browser to see it."
 """Shown where the page's script does not run, as in a mail preview."""
-
-ERRORS = ("median", "p95", "max")
-"""Of the array "error" in an .npz file: shares of the range."""
 
 
 class WrittenError(ValueError):
@@ -69,7 +64,7 @@ def write_surface(
     """
     check_ending(path)
     if path.suffix == ".npz":
-        _write_numbers(surface, path)
+        surface.save(path)
     elif path.suffix == ".html":
         write_page(field, path, about=about)
     elif path.suffix == ".vts":
@@ -95,22 +90,6 @@ def write_page(field: Field, path: Path, *, about: Mapping[str, Any]) -> None:
         with RecordReader(writer.path) as reader:
             text = page(contents(reader, ()), said=NO_SCRIPT)
     path.write_text(text, encoding="utf-8")
-
-
-def _write_numbers(surface: Surface, path: Path) -> None:
-    """Arrays that `numpy.load` reads without unpickling anything."""
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            alphas=surface.alphas,
-            betas=surface.betas,
-            losses=surface.losses,
-            evaluated=surface.evaluated,
-            path=surface.path,
-            explained=np.array(surface.explained),
-            directions=np.array(surface.directions),
-            error=np.array([surface.error[name] for name in ERRORS]),
-        )
 
 
 def _drawing() -> tuple[Any, Any]:

@@ -58,7 +58,7 @@ export function ContourPlot({ land, relief, log, dots, pointed, point, theme }: 
       {pointed && <Tip land={land} place={pointed} frame={frame} shown={shown(pointed)} />}
       <p class="axis-names">
         <span>→ {axisName(land, 0)}</span><span>↑ {axisName(land, 1)}</span>
-        {holesOf(land).length > 0 && <span class="chip"><i class="hatched" />not finite</span>}
+        {holesOf(land).length > 0 && <span class="chip"><i class="hatched" />{land.quantity === "loss" ? "not finite" : "no value"}</span>}
       </p>
     </div>
   );

@@ -46,7 +46,7 @@ export function LossLinePlot({ line, log, dots, pointed, point, theme, label }: 
         aria-label={`${label} Arrow keys walk along it, Escape leaves it.`}
       />
       {pointed !== null && <Tip line={line} at={pointed} x={scales({ line, log, frame }).x(line.alpha[pointed] ?? 0)} middle={frame.left + frame.width / 2} />}
-      <p class="axis-names"><span>→ {axisName(line, 0)}</span>{line.holes > 0 && <span class="chip"><i class="hatched" />not finite</span>}</p>
+      <p class="axis-names"><span>→ {axisName(line, 0)}</span>{line.holes > 0 && <span class="chip"><i class="hatched" />{line.quantity === "loss" ? "not finite" : "no value"}</span>}</p>
     </div>
   );
 }
