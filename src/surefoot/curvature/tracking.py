@@ -50,7 +50,7 @@ KEPT = 3
 with the gradient: two products. One mixture of all three began almost orthogonal to the
 new top eigenvector now and then, where its parts cancelled. Over 340 points of twelve
 trainings (benchmarks/curvature/tracking.py) 4 values of the mixture were off by more
-than 1 %, and 2 of this (by 2.5 % and 18 %): a direction that has just begun to curve can
+than 1 %, 2 of this (by 2.5 % and 18 %): a direction that has just begun to curve can
 still be overlooked. 16 % of the points took more than 5 products, 14 at most."""
 
 FRESH = 0.1
