@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from landscape.pictured import along_one_direction, field, pixels, settings, texts
 from surefoot.landscape.compare import before_after
 from surefoot.landscape.draw import both, contour, line, relief
-from surefoot.landscape.draw_curvature import convexity, share_below_zero, spectrum
+from surefoot.landscape.draw_curvature import convexity, share_below, spectrum
 from surefoot.landscape.functions import BOWL, DOUBLE_WELL, SADDLE
 from surefoot.landscape.land import land, scale_of
 from surefoot.landscape.relief import relief_axes, visible
@@ -212,8 +212,10 @@ def test_what_does_not_compare_is_refused(after: Field, said: str) -> None:
 
 def test_a_spectrum_says_what_share_lies_below_zero() -> None:
     at = np.linspace(-1, 3, 401)
-    assert share_below_zero(at, np.ones(401)) == pytest.approx(0.25, abs=1e-3)
-    assert share_below_zero(at, (at > 0).astype(float)) < 2e-3
+    assert share_below(at, np.ones(401)) == pytest.approx(0.25, abs=1e-3)
+    assert share_below(at, (at > 0).astype(float)) < 2e-3
+    peak = np.exp(-((at / 0.1) ** 2) / 2)
+    assert share_below(at, peak, -0.3) < 2e-3 < 0.4 < share_below(at, peak)
     made = spectrum(_spectrum(2, top={"layer0": [1.5], "layer1": [2.5, 2.0]}))
     assert [one.get_title(loc="left")[:6] for one in made.axes] == ["layer0", "layer1"]
     ticks = [

@@ -17,11 +17,15 @@ export interface Spectrum {
   operator: string;
   /** Products with the matrix that it took; null if that is not told. */
   products: number | null;
-  /** Share of all eigenvalues that is below zero; null where that cannot be told. */
+  /** Share of all eigenvalues that is clearly below zero; null where that cannot be told. */
   below: number | null;
 }
 
 export const DECADES = 5; // of density that are drawn
+
+/** Widths of the smoothing below zero from which an eigenvalue counts as negative: most are nearly zero, and one in
+ * 700 of those is smoothed farther. */
+const CLEAR = 3;
 
 /** Null for a field that is no density over eigenvalues. */
 export function spectrumOf(field: FieldData): Spectrum | null {
@@ -36,9 +40,9 @@ export function spectrumOf(field: FieldData): Spectrum | null {
     return typeof one === "number" ? one : null;
   });
   const order = [...listed.keys()].sort((a, b) => (listed[b] ?? 0) - (listed[a] ?? 0));
-  const { operator, products } = field.about;
+  const { operator, products, width } = field.about;
   return {
-    step: field.step, at, density, below: belowZero(at, density), noise: typeof off === "number" ? off : null,
+    step: field.step, at, density, below: belowBound(at, density, -CLEAR * (typeof width === "number" ? width : 0)), noise: typeof off === "number" ? off : null,
     top: order.map((rank) => listed[rank] ?? 0), errors: order.map((rank) => errors[rank] ?? null),
     operator: typeof operator === "string" ? operator : "", products: typeof products === "number" ? products : null,
   };
@@ -56,16 +60,16 @@ export function matrixOf({ operator, products }: Pick<Spectrum, "operator" | "pr
   return [name, cost].filter(Boolean).join(", ");
 }
 
-/** Trapezoids; the cell that holds zero is cut there. */
-function belowZero(at: number[], density: number[]): number | null {
+/** Trapezoids; the cell that holds the bound is cut there. */
+function belowBound(at: number[], density: number[], bound: number): number | null {
   let [below, total] = [0, 0];
   for (let index = 1; index < at.length; index++) {
     const [from = 0, to = 0] = [at[index - 1], at[index]];
     const [one = 0, two = 0] = [density[index - 1], density[index]];
     const area = ((one + two) / 2) * (to - from);
     total += area;
-    if (to <= 0) below += area;
-    else if (from < 0) below += area * (-from / (to - from));
+    if (to <= bound) below += area;
+    else if (from < bound) below += area * ((bound - from) / (to - from));
   }
   return total > 0 ? below / total : null;
 }

@@ -55,6 +55,11 @@ describe("a spectrum", () => {
   const axes = [{ name: "eigenvalue", ticks: [-1, 0, 1, 2] }];
   it("tells the share below zero", () =>
     expect(spectrumOf(field({ axes, values: [0, 1, 1, 0] }))?.below).toBeCloseTo(0.25, 9));
+  it("does not count what smoothing alone takes there", () => {
+    const ticks = [-3, -2, -1, 0, 1];
+    const told = field({ axes: [{ name: "eigenvalue", ticks }], values: [0, 0, 1, 4, 1], about: { width: 0.7 } });
+    expect(spectrumOf(told)?.below).toBe(0);
+  });
   it("has its largest first", () =>
     expect(spectrumOf(field({ axes, values: [0, 1, 1, 0], about: { top: [1, 3, 2] } }))?.top).toEqual([3, 2, 1]));
   it("is none without an axis of eigenvalues", () => expect(spectrumOf(field({ values: [1] }))).toBeNull());

@@ -16,6 +16,11 @@ from surefoot.types import Field
 DECADES = 5
 """Of a density that are drawn below its peak, as on the page of a run."""
 
+CLEAR = 3.0
+"""Widths of the smoothing below zero from which an eigenvalue counts as negative: one
+in 700 of those at zero is smoothed farther. Most eigenvalues of a network are nearly
+zero, and half of these would count otherwise."""
+
 MOST_LAYERS = 8
 """Spectra in one figure: more would be too flat to read."""
 
@@ -47,7 +52,7 @@ def convexity(drawable: Drawable) -> Figure:
         )  # fmt: skip
         bar = made.colorbar(image, ax=axes, shrink=0.9, pad=0.02, aspect=28)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-        bar.ax.set_title("|λmin| / λmax", fontsize=8.5, fontweight="normal")
+        bar.set_label("|λmin| / λmax", fontsize=8.5)
         axes.set(xlabel=axis_label(seen.about, 0), ylabel=axis_label(seen.about, 1))
         axes.set_title(title(seen) if seen.about.get("title") else "Convexity")
         style.caption(made, "0: convex here. 1: as curved downwards as upwards.")
@@ -58,7 +63,7 @@ def spectrum(field: Field) -> Figure:
     """Where the eigenvalues of a curvature matrix lie, one panel a layer.
 
     Densities on a logarithmic axis, the largest eigenvalues as ticks on top, and the
-    share of all eigenvalues that lies below zero.
+    share of all eigenvalues that lies clearly below zero.
 
     Args:
         field: of kind "spectrum": axes "layer" and "eigenvalue", densities as values,
@@ -82,7 +87,9 @@ def spectrum(field: Field) -> Figure:
         places: Any = made.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
         for axes, layer, density in zip(places, layers, rows, strict=True):
             _draw_density(axes, at, density, _top(field.about, layer))
-            axes.set_title(_heading(layer, at, density))
+            bound = -CLEAR * float(field.about.get("width") or 0.0)
+            below = share_below(at, density, bound)
+            axes.set_title(f"{layer}: {100 * below:.2g} % clearly below zero")
         places[-1].set_xlabel("eigenvalue")
         operator = str(field.about.get("operator") or "curvature")
         made.suptitle(
@@ -113,18 +120,14 @@ def _top(about: Mapping[str, Any], layer: str) -> Sequence[float]:
     return top.get(layer, ()) if isinstance(top, Mapping) else top
 
 
-def _heading(layer: str, at: Doubles, density: Doubles) -> str:
-    return f"{layer}: {100 * share_below_zero(at, density):.2g} % below zero"
+def share_below(at: Doubles, density: Doubles, bound: float = 0.0) -> float:
+    """Share of the area under a density that lies below a bound.
 
-
-def share_below_zero(at: Doubles, density: Doubles) -> float:
-    """Share of the area under a density that lies below zero.
-
-    >>> share_below_zero(np.array([-1.0, 1.0]), np.array([1.0, 1.0]))
+    >>> share_below(np.array([-1.0, 1.0]), np.array([1.0, 1.0]))
     0.5
     """
     fine = np.linspace(at[0], at[-1], 8001)
     filled = np.interp(fine, at, np.nan_to_num(density))
     area = (filled[1:] + filled[:-1]) / 2
-    below = area[fine[1:] <= 1e-12 * max(abs(at[0]), abs(at[-1]))].sum()
+    below = area[fine[1:] <= bound + 1e-12 * max(abs(at[0]), abs(at[-1]))].sum()
     return float(below / area.sum()) if area.sum() else 0.0

@@ -72,7 +72,7 @@ function told(spectrum: Spectrum): string {
   };
   const largest = spectrum.top.length ? ` Largest: ${spectrum.top.slice(0, 5).map(one).join(", ")}.` : "";
   const matrix = matrixOf(spectrum);
-  const below = spectrum.below === null ? "" : ` ${share(spectrum.below)} of the eigenvalues lie below zero, where the loss curves downwards.`;
+  const below = spectrum.below === null ? "" : ` ${share(spectrum.below)} of the eigenvalues lie clearly below zero, where the loss curves downwards.`;
   const noise = spectrum.noise ? ` Standard error of the density: ${number(spectrum.noise, 2)} at most.` : "";
   return `Step ${step(spectrum.step)}.${matrix && ` ${matrix}.`}${largest}${below}${noise}`;
 }
