@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from benchmarks.curvature import eigenvalues, problems, quadrature, surfaces
+from benchmarks.curvature import (
+    eigenvalues,
+    problems,
+    quadrature,
+    surfaces,
+    tracking,
+)
 from benchmarks.curvature.claims import Claim, claims_table
 from benchmarks.curvature.workers import Workers
 from benchmarks.tables import table
@@ -113,7 +119,7 @@ def changed_table(changed: dict[str, set[str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.curvature")
     parser.add_argument("--quick", action="store_true", help="Surefoot alone, fewer")
-    parser.add_argument("--only", default="", help="one problem")
+    parser.add_argument("--only", default="", help="one problem, or tracking")
     options = parser.parse_args(arguments)
     print(
         f"{os.cpu_count()} cores, {platform.machine()}, Python "
@@ -124,10 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for plan in QUICK if options.quick else FULL:
         if options.only in ("", plan.problem):
             measure(plan, found)
-    print(changed_table(found.changed))
-    ours = len(found.changed[OURS])
-    found.claims.append(Claim("kinds of state changed", "all", ours, 0))
-    print(claims_table(found.claims))
+    if found.claims:
+        print(changed_table(found.changed))
+        ours = len(found.changed[OURS])
+        found.claims.append(Claim("kinds of state changed", "all", ours, 0))
+        print(claims_table(found.claims), flush=True)
+    if options.only in ("", "tracking"):
+        print(tracking.report(options.quick))
     print(f"\n{time.perf_counter() - start:.0f} s of wall time")
 
 
