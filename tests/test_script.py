@@ -211,20 +211,26 @@ def test_a_report_that_cannot_be_written_leaves_the_status_of_the_script(
 
 
 def test_checkpoints_are_told_where_they_went(tmp_path: Any) -> None:
-    code = TRAIN + (
-        "import io\n"
-        "torch.save(model.state_dict(), 'weights.pt')\n"
-        "torch.save(obj=1, f=io.BytesIO())\n"
-        "step(); torch.save(f='last.pt', obj=model.state_dict())\n"
+    first = "import torch; torch.save({'step': 0}, 'first.pt')\n"
+    code = (
+        first
+        + TRAIN
+        + (
+            "import io\n"
+            "torch.save(model.state_dict(), 'weights.pt')\n"
+            "torch.save(obj=1, f=io.BytesIO())\n"
+            "step(); torch.save(f='last.pt', obj=model.state_dict())\n"
+        )
     )
     assert run(tmp_path, code).returncode == 0
     with RecordReader(find_run("last", tmp_path / "surefoot-runs")) as reader:
         told = reader.events("checkpoint")
     assert [(one.step, one.body["path"]) for one in told] == [
+        (0, "first.pt"),
         (30, "weights.pt"),
         (31, "last.pt"),
     ]
-    assert told[0].body["bytes"] == (tmp_path / "weights.pt").stat().st_size
+    assert told[1].body["bytes"] == (tmp_path / "weights.pt").stat().st_size
 
 
 def test_a_sink_is_opened_for_the_run(tmp_path: Any) -> None:

@@ -49,6 +49,7 @@ class Attachment:
         self._triggers: list[Any] = []
         self._losses: list[torch.Tensor] = []
         self._last_losses: list[torch.Tensor] = []
+        self._saved_to: list[str] = []
         self._scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
         self._restore = [
             register_optimizer_step_pre_hook(self._stepping).remove,
@@ -126,9 +127,15 @@ class Attachment:
     def _saved(self, original: Any, *args: Any, **kwargs: Any) -> None:
         """Something was saved: told where it went to a file of the script's own."""
         original(*args, **kwargs)
-        run, to = self.run, kwargs.get("f", args[1] if len(args) > 1 else None)
-        if run is not None and isinstance(to, str | os.PathLike):
-            self._shield.run("checkpoints", lambda: run.checkpoint(to))
+        to = kwargs.get("f", args[1] if len(args) > 1 else None)
+        if isinstance(to, str | os.PathLike):
+            self._saved_to.append(os.fspath(to))
+            self._shield.run("checkpoints", self._tell_saved)
+
+    def _tell_saved(self) -> None:
+        """Tell the run of checkpoints, as soon as there is one."""
+        while self.run is not None and self._saved_to:
+            self.run.checkpoint(self._saved_to.pop(0))
 
     def _catch(self, scalar: torch.Tensor) -> None:
         """Keep a loss, and search for what made it non-finite."""
@@ -166,6 +173,7 @@ class Attachment:
         if self.run is None:
             self.run = self._start()
             self._prepare(roots, new)
+            self._tell_saved()
         names = self._stream_names(new)
         self._optimizers |= names
         for name in names:

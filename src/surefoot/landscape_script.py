@@ -30,7 +30,7 @@ from surefoot.landscape.path import through, trajectory
 from surefoot.landscape.summary import as_json, as_text
 from surefoot.landscape.surface import Options, Surface, line, surface
 from surefoot.landscape.targets import Targets, targets_of
-from surefoot.landscape.written import check_ending, write_surface
+from surefoot.landscape.written import FILMS, check_ending, write_surface
 from surefoot.record.append import add_field, check_ended
 from surefoot.record.folder import DEFAULT_FOLDER
 from surefoot.record.schema import RecordError
@@ -227,6 +227,12 @@ def _job(told: argparse.Namespace) -> Job:
     if output is not None:
         check_ending(output)
         flat = told.line or (told.directions == "checkpoints" and several == 2)
+        if output.suffix in FILMS and (flat or told.directions != "path"):
+            raise ValueError(
+                f"{output.name} came for a slice without a path; expected another "
+                "ending, as a film shows the path of training over three or more "
+                "checkpoints: --directions path"
+            )
         if flat and output.suffix == ".vts":
             raise ValueError(
                 f"{output.name} came for a line; expected another ending, as .vts "

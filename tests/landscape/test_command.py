@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from surefoot.landscape_script import DONE, INTERRUPTED, USAGE, main
@@ -202,6 +203,15 @@ def test_pictures_and_meshes_are_written(
     assert (place / f"a.{ending}").stat().st_size > 1000
 
 
+def test_the_path_of_training_is_filmed(place: Path, drawn: Drawn) -> None:
+    words = ("--script", "train.py", "--points", 5, "--output", "a.gif")
+    done = drawn("net", *words)
+    assert done.status == DONE, done.err
+    assert "roughness" in done.out
+    with Image.open(place / "a.gif") as film:
+        assert film.n_frames >= 3
+
+
 def test_workers_compute_the_same(place: Path, drawn: Drawn) -> None:
     words = ("0.pt", "--script", "train.py", "--points", 5, "--exact")
     for workers in (1, 2):
@@ -258,7 +268,8 @@ WRONG = {
     "a file that is not there": (("9.pt",), "no file"),
     "a run that is not there": (("nobody",), "is no run"),
     "a run and a checkpoint": (("net", "0.pt"), "expected one run"),
-    "another ending": (("0.pt", "--output", "a.gif"), "ends in .html"),
+    "another ending": (("0.pt", "--output", "a.bmp"), "ends in .html"),
+    "a film without a path": (("0.pt", "--output", "a.gif"), "without a path"),
     "no folder": (("0.pt", "--output", "no/a.html"), "is no folder"),
     "one for a path": (("0.pt", "--directions", "path"), "expected 3 or more"),
     "a line as a mesh": (("0.pt", "--line", "--output", "a.vts"), "for a line"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from surefoot.landscape.numbers import numbers
 from surefoot.landscape.surface import Surface
 from surefoot.record.values import strict
 
@@ -31,6 +33,7 @@ def as_json(
         "loss_at_centre": made.loss_at_centre,
         "lowest": lowest,
         "highest": highest,
+        "shape": asdict(numbers(made)),
     }
     return json.dumps(strict(body), indent=2) + "\n"
 
@@ -43,6 +46,7 @@ def _range(made: Surface) -> tuple[float | None, float | None]:
 def as_text(made: Surface, *, record: Path | None, output: Path | None) -> str:
     """What came out in a few lines, and where it was put."""
     lines = [f"{made.title}: {_extent(made)}", f"  {_computed(made)}"]
+    lines.append(f"  {_shape(made)}")
     if made.explained:
         shares = " and ".join(f"{share:.0%}" for share in made.explained)
         lines.append(f"  the directions hold {shares} of the path of training")
@@ -59,6 +63,15 @@ def _extent(made: Surface) -> str:
         return "the loss is finite nowhere"
     centre = made.loss_at_centre
     return f"loss {lowest:.4g} to {highest:.4g}, {centre:.4g} at the centre"
+
+
+def _shape(made: Surface) -> str:
+    """Roughness and convexity, in words."""
+    found = numbers(made)
+    return (
+        f"roughness {found.roughness:.2g}; at {found.negative_curvature:.0%} of the "
+        "inner points the slice bends downwards"
+    )
 
 
 def _computed(made: Surface) -> str:

@@ -19,7 +19,8 @@ from surefoot.report.contents import contents
 from surefoot.report.page import page
 from surefoot.types import Event, Field
 
-ENDINGS = (".html", ".png", ".svg", ".vts", ".npz")
+FILMS = (".gif", ".mp4")
+ENDINGS = (".html", ".png", ".svg", *FILMS, ".vts", ".npz")
 
 
 NO_SCRIPT = "The loss around a checkpoint. Open this page in a browser to see it."
@@ -44,7 +45,15 @@ def check_ending(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise WrittenError(f"{path.parent} is no folder; expected one to write to")
     if path.suffix in (".png", ".svg"):
-        _drawing()
+        _drawing("draw", "style")
+    if path.suffix in FILMS:
+        _drawing("film")
+    if path.suffix == ".mp4":
+        (encode,) = _drawing("encode")
+        try:
+            encode.ffmpeg()
+        except FileNotFoundError as error:
+            raise WrittenError(str(error)) from error
 
 
 def write_surface(
@@ -69,8 +78,11 @@ def write_surface(
         write_page(field, path, about=about)
     elif path.suffix == ".vts":
         importlib.import_module("surefoot.landscape.export_vtk").export_vtk(field, path)
+    elif path.suffix in FILMS:
+        (film,) = _drawing("film")
+        film.film(field, to=path)
     else:
-        draw, style = _drawing()
+        draw, style = _drawing("draw", "style")
         two = "beta" in field.axes
         style.save(draw.both(field) if two else draw.line(field), path)
 
@@ -92,15 +104,12 @@ def write_page(field: Field, path: Path, *, about: Mapping[str, Any]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _drawing() -> tuple[Any, Any]:
+def _drawing(*names: str) -> list[Any]:
+    """Modules that draw, by their names."""
     try:
-        names = ("draw", "style")
-        draw, style = (
-            importlib.import_module(f"surefoot.landscape.{name}") for name in names
-        )
+        return [importlib.import_module(f"surefoot.landscape.{name}") for name in names]
     except ModuleNotFoundError as error:
         raise WrittenError(
             f"a picture needs the package {error.name!r}, which is not installed; "
             "pip install 'surefoot[plot]', or write a page: --output surface.html"
         ) from error
-    return draw, style
