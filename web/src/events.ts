@@ -90,6 +90,8 @@ export function describe(event: RunEvent): string {
       return `${sentence(text("cause") || text("signature"))} in ${place(text("layer"))}`;
     case "checkpoint":
       return `Checkpoint written to ${text("path")}`;
+    case "curvature":
+      return body["skipped"] ? `Curvature was not measured: ${text("skipped")}` : `Curvature is measured on ${text("rows")} of the ${text("of")} rows of the batch that is kept for it`;
     case "wiring":
       return wiring(body);
     case "mode":

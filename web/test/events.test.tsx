@@ -33,6 +33,8 @@ describe("events in words", () => {
     ["finding", { cause: "vanishing_gradients", layer: "net.0" }, "Vanishing gradients in net.0"],
     ["change", { knob: "lr", before: "lr × 1", after: "lr × 0.5", why: "a spike" }, "Learning rate: lr × 1 → lr × 0.5, because a spike"],
     ["checkpoint", { path: "a.pt" }, "Checkpoint written to a.pt"],
+    ["curvature", { rows: 32, of: 128 }, "Curvature is measured on 32 of the 128 rows of the batch that is kept for it"],
+    ["curvature", { skipped: "the loss is nan" }, "Curvature was not measured: the loss is nan"],
     ["mode", { training: false }, "The model is in evaluation mode"],
     ["wiring", { heads: [["NllLoss", "LogSoftmax"]], unreached: ["a.bias"], loose: [] },
       "The loss reads the model through NllLoss ← LogSoftmax; the loss does not depend on a.bias"],

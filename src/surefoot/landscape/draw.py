@@ -8,7 +8,7 @@ extra "plot": `pip install surefoot[plot]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,15 +205,64 @@ def _evaluated(seen: Land) -> Any:
 
 
 def add_marks(axes: Axes, seen: Land) -> None:
-    """Named places, each with a ring and its label."""
-    for mark in seen.about.get("marks") or ():
-        x, *rest = (float(one) for one in mark["at"])
-        y = rest[0] if rest and len(seen.betas) else float(_height(seen, x))
+    """Named places, each with a ring, and with its label where there is room for it."""
+    marks = seen.about.get("marks") or ()
+    places = [_place_of(mark, seen) for mark in marks]
+    labels = [str(mark["label"]) for mark in marks]
+    shown = labels_with_room(places, labels, _extent(seen))
+    for at, ((x, y), label) in enumerate(zip(places, labels, strict=True)):
         axes.plot(x, y, "o", markersize=6, mfc="none", mec=style.INK, mew=1.3)
-        axes.annotate(
-            str(mark["label"]), (x, y), xytext=(6, 5), textcoords="offset points",
-            fontsize=8.5, path_effects=style.HALO,
-        )  # fmt: skip
+        if at in shown:
+            axes.annotate(
+                label, (x, y), xytext=(6, 5), textcoords="offset points",
+                fontsize=8.5, path_effects=style.HALO,
+            )  # fmt: skip
+
+
+LETTER, LINE = 0.02, 0.045
+"""Room that a letter of a label takes, as a share of the width of a figure's axes, and
+that a label takes of their height."""
+
+
+def labels_with_room(
+    places: Sequence[tuple[float, float]],
+    labels: Sequence[str],
+    extent: tuple[float, float, float, float],
+) -> set[int]:
+    """Which labels are drawn: the first, the last, and what overlaps none before it.
+
+    >>> places = [(0.0, 0.0), (0.5, 0.5), (0.98, 1.0), (1.0, 1.0)]
+    >>> sorted(labels_with_room(places, ["start", "a", "near", "end"], (0, 1, 0, 1)))
+    [0, 1, 3]
+    """
+    ends = [0, len(places) - 1] if places else []
+    left, right, low, high = extent
+    taken: dict[int, tuple[float, float, float]] = {}
+    for at in [*ends, *range(1, len(places) - 1)]:
+        x = (places[at][0] - left) / (right - left)
+        y = (places[at][1] - low) / (high - low)
+        wide = LETTER * len(labels[at])
+        free = all(
+            x >= other + width or other >= x + wide or abs(y - height) >= LINE
+            for other, height, width in taken.values()
+        )
+        if free:
+            taken[at] = (x, y, wide)
+    return set(taken)
+
+
+def _extent(seen: Land) -> tuple[float, float, float, float]:
+    if len(seen.betas):
+        return seen.extent
+    low, high = np.nanmin(seen.heights), np.nanmax(seen.heights)
+    room = float(high - low) or 1.0
+    left, right = float(seen.alphas[0]), float(seen.alphas[-1])
+    return left, right, float(low), float(low) + room
+
+
+def _place_of(mark: Mapping[str, Any], seen: Land) -> tuple[float, float]:
+    x, *rest = (float(one) for one in mark["at"])
+    return x, rest[0] if rest and len(seen.betas) else float(_height(seen, x))
 
 
 def _height(seen: Land, x: float) -> float:
