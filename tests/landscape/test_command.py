@@ -145,6 +145,23 @@ def test_a_checkpoint_becomes_a_page(place: Path, drawn: Drawn) -> None:
     assert not list(place.glob("*.partial"))
 
 
+def test_a_script_that_is_watched_leaves_no_record(
+    place: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUREFOOT", "on")
+    script = (place / "train.py").read_text()
+    watched = script.replace(
+        "    for step in", "    import surefoot\n    run = surefoot.watch("
+        "model, optimizer)\n    for step in",
+    )  # fmt: skip
+    assert watched != script
+    (place / "watched.py").write_text(watched)
+    done = drawn("1.pt", "--script", "watched.py", "--line", "--points", 3)
+    assert done.status == DONE, done.err
+    assert [one.name for one in (place / "surefoot-runs").iterdir()] == ["net.surefoot"]
+    assert os.environ["SUREFOOT"] == "on"
+
+
 def test_the_script_s_arguments_follow_a_double_dash(place: Path, drawn: Drawn) -> None:
     words = ("1.pt", "--script", "train.py", "--line", "--points", 3, "--json")
     done = drawn(*words, "--", "2.5")
