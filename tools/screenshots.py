@@ -44,6 +44,9 @@ RUNS: tuple[tuple[str, ...], ...] = (
 LONG = ("examples/deep_plain_net.py", "--depth", "2", "--steps", "1000000")
 
 
+EDGE = ROOT / "examples" / "edge_of_stability.py"
+"""It watches itself, to measure curvature; and it has checkpoints for a landscape."""
+
 SEEDS = ("--metric", "held-out accuracy", "--seeds", "4")
 
 SILENT: Mapping[str, Any] = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
@@ -59,6 +62,11 @@ def main() -> None:
             _surefoot(place, "run", *arguments)
         tried = (*SEEDS, "--report", "report.html", str(ROOT / RUNS[-1][0]))
         _surefoot(place, "try", *tried, "--", "--seed", "{seed}")
+        edge = place / "edge"
+        edge.mkdir()
+        subprocess.run([sys.executable, EDGE], cwd=edge, check=True, **SILENT)
+        _surefoot(edge, "landscape", "last", "--script", str(EDGE))
+        _surefoot(edge, "report", "last")
         with subprocess.Popen(_command("run", *LONG), cwd=place, **SILENT) as training:
             try:
                 _take_all(place)
@@ -115,6 +123,9 @@ def _take_all(place: Path) -> None:
         report = (place / "report.html").as_uri()
         shot("report", report, _judged, width=1240, height=1390)
         shot("report-layers", report, _at_charts, width=1240, height=1040)
+        edge = (place / "edge" / "report.html").as_uri()
+        shot("sharpness", edge, _at("tracked"), width=1240, height=190)
+        shot("landscape", edge, _at("landscape"), width=1240, height=660)
         spiky = [one.stem for one in ended if "loss_spike" in one.stem][-1]
         shot("dashboard-spike", server.of(spiky), _at_charts, width=1280, height=860)
 
@@ -150,6 +161,16 @@ def _drawn(page: Page) -> None:
 def _at_charts(page: Page) -> None:
     _drawn(page)
     page.locator("#linked").evaluate("section => section.scrollIntoView()")
+
+
+def _at(name: str) -> Callable[[Page], None]:
+    """At one view of a page, once it is drawn."""
+
+    def ready(page: Page) -> None:
+        expect(view(page, name).locator("canvas").first).to_be_visible()
+        view(page, name).evaluate("section => section.scrollIntoView()")
+
+    return ready
 
 
 def _compared(page: Page) -> None:

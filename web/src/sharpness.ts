@@ -73,6 +73,9 @@ const BAND = "on other rows";
 /** The line is drawn where it is at most so many times the largest reading. */
 const FAR = 30;
 
+/** Readings so many times apart need a logarithmic scale. */
+const WIDE = 30;
+
 export interface Tracked {
   panel: LinePanel;
   /** Which of the lines is the band around the sharpness; null where there is none. */
@@ -172,8 +175,9 @@ function past(ratio: LinePanel): { beyond: number; of: number } {
 
 function panelOf(steps: number[], lines: Line[]): LinePanel {
   const known = lines.flatMap((line) => line.low).filter((value): value is number => value !== null);
+  const wide = Math.max(...known) > WIDE * Math.min(...known);
   return {
-    kind: "line", title: "Sharpness", unit: "", log: known.every((value) => value > 0), x: steps, width: 1,
+    kind: "line", title: "Sharpness", unit: "", log: wide && known.every((value) => value > 0), x: steps, width: 1,
     y: lines.map((line) => line.name), low: lines.map((line) => line.low), high: lines.map((line) => line.high), marks: [],
   };
 }

@@ -57,6 +57,10 @@ describe("curvature and its edge", () => {
   it("tells readings that a logarithmic scale cannot show", () =>
     expect(curvature(line([1, 3], [-1, 2]), rate)?.negative).toBe(1));
   it("is nothing without readings", () => expect(curvature(line([1], [null]), rate)).toBeNull());
+  it("is logarithmic where readings are far apart only", () => {
+    expect(tracked(panels)?.panel.log).toBe(false);
+    expect(tracked({ ...panels, sharpness: line([10, 30, 50], [1, 19, 40]) })?.panel.log).toBe(true);
+  });
   it("counts what lies beyond", () => expect(beyond(line([0, 1, 2], [1, 3, null]))).toEqual({ beyond: 1, of: 2 }));
 });
 
