@@ -35,7 +35,8 @@ def stability(
 
     Measures λ_max of the Hessian, preconditioned for adaptive optimizers, with L2
     decay, and weighted by the rates where parameter groups have different ones (the
-    curvature is then in units of the group with the lowest line, and the ratio exact).
+    curvature is then in units of the group with the lowest line, and the ratio exact
+    where the groups have one momentum; with several it is an approximation).
 
     Args:
         model: as it is trained.
