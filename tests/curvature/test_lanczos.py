@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
 
 from curvature.spectra import SPECTRA, Counting, symmetric, true_values
+from surefoot.curvature import krylov
 from surefoot.curvature.errors import CurvatureError
 from surefoot.curvature.lanczos import Which, eigenpairs
+from surefoot.curvature.matrix import Matrix, Probes, as_operator
 
 BULK = np.linspace(0.0, 0.5, 200)
 
@@ -49,6 +51,54 @@ def test_vectors_are_orthonormal_and_have_the_residuals_that_are_stated() -> Non
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(3, dtype=vectors.dtype))
     residual = matrix @ vectors - vectors * torch.from_numpy(found.values)
     np.testing.assert_allclose(residual.norm(dim=0), found.residuals, atol=1e-12)
+
+
+class Mirrored:
+    """A large matrix with a known spectrum: a diagonal, mirrored at a plane."""
+
+    def __init__(self, spectrum: np.ndarray, skew: float = 0.0) -> None:
+        self.spectrum = torch.tensor(spectrum)
+        self.shape = (len(spectrum), len(spectrum))
+        self.dtype = self.spectrum.dtype
+        generator = torch.Generator().manual_seed(1)
+        normal = torch.randn(len(spectrum), generator=generator).double()
+        self.normal, self.skew = normal / normal.norm(), skew
+
+    def mirror(self, vector: torch.Tensor) -> torch.Tensor:
+        return vector - 2 * self.normal * (self.normal @ vector)
+
+    def __matmul__(self, vector: torch.Tensor) -> torch.Tensor:
+        product = self.mirror(self.spectrum * self.mirror(vector))
+        return product + self.skew * vector.roll(1)
+
+
+@pytest.mark.parametrize("top", [[9.0, 6.0, 5.0], [9.0, 8.9, 8.8], [1e4, 10.0, 1.0]])
+def test_long_vectors_are_orthogonal_and_bounded_alike(top: list[float]) -> None:
+    bulk = np.linspace(-0.3, 0.5, krylov.SMALL + 1000)
+    matrix = Mirrored(np.concatenate([top, bulk]))
+    basis = krylov.Krylov(*_begun(matrix))
+    for _ in range(60):
+        basis.grow()
+    vectors = basis.combined(np.eye(60))
+    wrong = vectors.T @ vectors - torch.eye(60, dtype=torch.float64)
+    assert wrong.abs().max() < 1e-13
+    found = eigenpairs(matrix, 3, tolerance=1e-4)
+    assert (np.abs(found.values - top) <= found.errors).all()
+
+
+def test_a_long_operator_that_is_not_symmetric_is_told() -> None:
+    bulk = np.linspace(-0.3, 0.5, krylov.SMALL + 1000)
+    found = eigenpairs(
+        Mirrored(np.concatenate([[9.0], bulk]), skew=3.0), tolerance=1e-5
+    )
+    assert not found.converged
+    assert "not symmetric" in found.note
+
+
+def _begun(matrix: Mirrored) -> tuple[Matrix, torch.Tensor, Probes]:
+    whole = as_operator(matrix)
+    probes = Probes(whole, 0)
+    return whole, probes.gaussian(), probes
 
 
 def test_one_eigenvalue_is_an_estimate_with_a_bound() -> None:

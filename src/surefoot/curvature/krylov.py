@@ -1,10 +1,11 @@
 """A symmetric operator and a first vector come in, a basis that grows goes out.
 
-The recurrence of Lanczos (1950) with every new vector orthogonalised twice against all
-that came before, by classical Gram-Schmidt (Giraud and others 2005: twice is enough):
-without it, converged eigenvalues come back as copies. All coefficients are kept, not
-only the three of the recurrence: what should be zero among them tells how far the
-operator is from symmetric, which the stated errors contain.
+The recurrence of Lanczos (1950) takes the two last vectors out of each product, then
+classical Gram-Schmidt against all that came before: without it, converged
+eigenvalues come back as copies. What the recurrence leaves along older vectors is of
+the size of rounding, so that one pass is enough but where much cancels. All
+coefficients are kept, not only the three of the recurrence: what should be zero among
+them tells how far the operator is from symmetric, which the stated errors contain.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ ROWS = 8
 
 SMALL = 50_000
 """Vectors shorter than this are kept in blocks of 64: less work for each product."""
+
+CANCELLED = 0.5
+"""Where an orthogonalisation leaves less than this of a vector, rounding may have left
+something inside, and it is repeated (Daniel, Gragg, Kaufman and Stewart 1976)."""
 
 NOTHING = 100
 """A remainder below so many roundings of the operator's norm is rounding: the basis
@@ -86,9 +91,18 @@ class Krylov:
             NotFiniteError: the product is not finite.
         """
         self._keep(self._next)
-        rest, inside = self.outside(self._matrix @ self._next)
+        product = self._matrix @ self._next
+        # In a small space calls cost more than what they compute: two passes are fewer.
+        large = self._matrix.size >= SMALL
+        near, first = self._beyond_last(product) if large else self._once(product)
+        rest, second = self._once(near)
         # One copy to the host a product: it decides whether to go on.
-        *column, norm = torch.cat([inside, rest.norm()[None]]).tolist()
+        norms = torch.stack([near.norm(), rest.norm()])
+        *column, before, norm = torch.cat([first + second, norms]).tolist()
+        if norm < CANCELLED * before:
+            rest, third = self._once(rest)
+            column = (first + second + third).tolist()
+            norm = rest.norm().item()
         if not math.isfinite(math.fsum(map(abs, column)) + norm):
             raise NotFiniteError(
                 f"product {self.size} with the operator holds NaN or infinity; "
@@ -115,6 +129,15 @@ class Krylov:
         if size > 1:
             self._found[size - 1, size - 2] = self._norm
         self._norm = norm
+
+    def _beyond_last(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """The part beyond the two last vectors, and the coefficients on all."""
+        inside = vector.new_zeros(self.size)
+        for place in range(max(0, self.size - 2), self.size):
+            known = self._blocks[place // self._rows][place % self._rows]
+            inside[place] = known @ vector
+            vector = torch.add(vector, known * -inside[place])
+        return vector, inside
 
     def outside(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """The part `[n]` outside the basis, and the coefficients `[size]` inside."""
