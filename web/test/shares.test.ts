@@ -57,10 +57,6 @@ describe("curvature and its edge", () => {
   it("tells readings that a logarithmic scale cannot show", () =>
     expect(curvature(line([1, 3], [-1, 2]), rate)?.negative).toBe(1));
   it("is nothing without readings", () => expect(curvature(line([1], [null]), rate)).toBeNull());
-  it("is logarithmic where readings are far apart only", () => {
-    expect(tracked(panels)?.panel.log).toBe(false);
-    expect(tracked({ ...panels, sharpness: line([10, 30, 50], [1, 19, 40]) })?.panel.log).toBe(true);
-  });
   it("counts what lies beyond", () => expect(beyond(line([0, 1, 2], [1, 3, null]))).toEqual({ beyond: 1, of: 2 }));
 });
 
@@ -91,6 +87,10 @@ describe("tracked sharpness", () => {
     const found = tracked({ ...panels, preconditioned_sharpness: scaled, stability_ratio: line([10, 30, 50], [1, 0.5, 1]) });
     expect(found?.scaled).toBe(true);
     expect(found?.panel.y).toEqual(["preconditioned", "38 / learning rate", "sharpness", "on other rows"]);
+  });
+  it("is logarithmic where readings are far apart only", () => {
+    expect(tracked(panels)?.panel.log).toBe(false);
+    expect(tracked({ ...panels, sharpness: line([10, 30, 50], [1, 19, 40]) })?.panel.log).toBe(true);
   });
   it("counts what lies beyond, and draws no line that is not known", () => {
     expect(tracked({ ...panels, stability_ratio: line([10, 30], [0.5, 1.2]) })?.count).toEqual({ beyond: 1, of: 2 });
