@@ -90,7 +90,7 @@ describe("tracked sharpness", () => {
   });
   it("is logarithmic where readings are far apart only", () => {
     expect(tracked(panels)?.panel.log).toBe(false);
-    expect(tracked({ ...panels, sharpness: line([10, 30, 50], [1, 19, 40]) })?.panel.log).toBe(true);
+    expect(tracked({ lr, sharpness: line([10, 30, 50], [1, 19, 40]) })?.panel.log).toBe(true);
   });
   it("counts what lies beyond, and draws no line that is not known", () => {
     expect(tracked({ ...panels, stability_ratio: line([10, 30], [0.5, 1.2]) })?.count).toEqual({ beyond: 1, of: 2 });
