@@ -69,8 +69,8 @@ def _shape(made: Surface) -> str:
     """Roughness and convexity, in words."""
     found = numbers(made)
     return (
-        f"roughness {found.roughness:.2g}; at {found.negative_curvature:.0%} of the "
-        "inner points the slice bends downwards"
+        f"roughness {round(found.roughness, 4):g}; the slice bends downwards at "
+        f"{found.negative_curvature:.0%} of its inner points"
     )
 
 
