@@ -191,14 +191,6 @@ def test_lengths_that_make_no_film_are_refused() -> None:
 # --- MP4 ------------------------------------------------------------------------
 
 
-def _has_ffmpeg() -> bool:
-    try:
-        encode.ffmpeg()
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def test_without_ffmpeg_one_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +202,6 @@ def test_without_ffmpeg_one_is_told_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not _has_ffmpeg(), reason="there is no ffmpeg on this machine")
 def test_an_mp4_is_written_whole_and_the_same_twice(tmp_path: Path) -> None:
     one, other = (
         film(field(), _race(), to=tmp_path / name, options=SMALL)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from surefoot.landscape.directions import slice_of
 from surefoot.landscape.numbers import barrier, convexity_map, numbers
-from surefoot.landscape.surface import Options, Surface
+from surefoot.landscape.surface import Options, Surface, surface
 
 GRID = np.linspace(-1, 1, 21)
 A, B = np.meshgrid(GRID, GRID, indexing="ij")
@@ -114,3 +114,28 @@ def test_a_map_has_holes_where_the_loss_is_not_finite() -> None:
     )  # fmt: skip
     assert np.isnan(found.losses[0]).all()
     assert np.isfinite(found.losses[2]).all()
+
+
+@pytest.mark.parametrize("directions", ["random", "gradient", "eigenvectors"])
+def test_a_map_takes_the_directions_that_a_surface_takes(directions: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    batch = torch.randn(16, 3, dtype=torch.float64)
+
+    def loss_fn(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return (m(x) - x[:, :1]).square().mean()
+
+    drawn = surface(model, batch, loss_fn=loss_fn, directions=directions, points=3)
+    found = convexity_map(
+        model, batch, loss_fn=loss_fn, directions=directions, points=3
+    )
+    assert found.directions == drawn.directions
+    assert np.array_equal(found.alphas, drawn.alphas)
+
+
+def test_a_map_over_a_line_is_refused() -> None:
+    model = nn.Linear(2, 1, bias=False).double()
+    way = torch.eye(2, dtype=torch.float64)
+    line_of = slice_of(model, [(way[:1],)])
+    with pytest.raises(ValueError, match="needs two directions"):
+        convexity_map(model, torch.ones(1), loss_fn=quartic, directions=line_of)

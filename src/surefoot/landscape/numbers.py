@@ -12,9 +12,16 @@ from surefoot.curvature.batches import Batches
 from surefoot.curvature.errors import NotFiniteError
 from surefoot.curvature.lanczos import eigenpairs
 from surefoot.curvature.operators import hessian
-from surefoot.landscape.directions import Floats64, Slice, random_directions
+from surefoot.landscape.directions import Floats64, Slice
 from surefoot.landscape.evaluate import batches_of, moving
-from surefoot.landscape.surface import Options, Surface, axes_of, mode_of
+from surefoot.landscape.surface import (
+    Asked,
+    Options,
+    Surface,
+    asked_slice,
+    axes_of,
+    mode_of,
+)
 from surefoot.types import LossFunction
 
 
@@ -121,17 +128,12 @@ def convexity_map(
 
     Raises:
         CurvatureError: the loss has no second derivative.
+        ValueError: the slice is a line, or no directions have that name.
     """
     options = options or Options()
-    on = (
-        random_directions(model, seed=options.seed)
-        if directions == "random"
-        else directions
-    )
-    if not isinstance(on, Slice) or on.dimensions != 2:
-        raise ValueError("directions is 'random' or a slice with two directions")
-    axes = axes_of(on, points, options.extent)
     found = batches_of(data)
+    on = asked_slice(Asked(model, found, loss_fn, options), directions, 2)
+    axes = axes_of(on, points, options.extent)
     batches = Batches(found, keep_graphs=len(found) == 1)
     ratios = np.full((points, points), np.nan)
     with moving(model, on) as move:

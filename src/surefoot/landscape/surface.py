@@ -220,8 +220,8 @@ def surface(
     (5, 5)
     """
     options = options or Options()
-    asked = _Asked(model, batches_of(data), loss_fn, options)
-    return _drawn(_task(asked, _slice(asked, directions, 2)), points, options)
+    asked = Asked(model, batches_of(data), loss_fn, options)
+    return _drawn(_task(asked, asked_slice(asked, directions, 2)), points, options)
 
 
 def line(
@@ -244,11 +244,11 @@ def line(
     ((51,), 51)
     """
     options = options or Options()
-    asked = _Asked(model, batches_of(data), loss_fn, options)
-    return _drawn(_task(asked, _slice(asked, directions, 1)), points, options)
+    asked = Asked(model, batches_of(data), loss_fn, options)
+    return _drawn(_task(asked, asked_slice(asked, directions, 1)), points, options)
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What was asked for, before there is a slice."""
 
     model: nn.Module
@@ -257,13 +257,13 @@ class _Asked(NamedTuple):
     options: Options
 
 
-def _task(asked: _Asked, on: Slice) -> Task:
+def _task(asked: Asked, on: Slice) -> Task:
     model, batches, loss_fn, options = asked
     about = (options.training, options.seed, options.differentiable)
     return Task(model, batches, loss_fn, on, *about)
 
 
-def _slice(asked: _Asked, directions: str | Slice, dimensions: int) -> Slice:
+def asked_slice(asked: Asked, directions: str | Slice, dimensions: int) -> Slice:
     """The slice that was given, or one along the directions that were named."""
     model, batches, loss_fn, options = asked
     if directions == "random":
