@@ -1,0 +1,1 @@
+"""Gradients come in, clipped ones, ratios and conflicts go out."""

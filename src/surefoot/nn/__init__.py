@@ -1,0 +1,1 @@
+"""Layers and functions that torch lacks: init, norm, flow and regularize."""

@@ -1,0 +1,1 @@
+"""Modules and activations come in, how signals and gradients pass them goes out."""

@@ -1,0 +1,1 @@
+"""Models come in, initialised, audited, grown, frozen or rebuilt ones go out."""

@@ -1,0 +1,1 @@
+"""Normalisation that torch lacks, its statistics and their errors."""

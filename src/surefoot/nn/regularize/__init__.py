@@ -1,0 +1,1 @@
+"""Penalties, dropout and noise, orthogonality: weights and activations, held in."""

@@ -1,0 +1,1 @@
+"""Stabilisers of one kind of task each."""
