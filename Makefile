@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature screenshots zoo docs clean
+.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks screenshots zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -29,10 +29,13 @@ lint: $(VENV)/.dev
 
 bench: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks
-	$(MAKE) bench-dashboard bench-curvature
+	$(MAKE) bench-dashboard bench-curvature bench-blocks
 
 bench-curvature: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.curvature
+
+bench-blocks: $(VENV)/.test
+	$(BIN)/python -m benchmarks.blocks
 
 bench-dashboard: $(VENV)/.test
 	$(BIN)/python hatch_build.py
@@ -42,6 +45,7 @@ screenshots: $(VENV)/.test
 	$(BIN)/python hatch_build.py
 	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/python tools/screenshots.py
 	$(BIN)/python tools/landscapes.py
+	$(BIN)/python tools/corrections.py
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --quick
@@ -49,6 +53,7 @@ bench-quick: $(VENV)/.test
 	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/python -m benchmarks.dashboard --quick
 	$(BIN)/python -m benchmarks.zoo --quick
 	$(BIN)/python -m benchmarks.curvature --quick
+	$(BIN)/python -m benchmarks.blocks --quick
 
 zoo: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.zoo
