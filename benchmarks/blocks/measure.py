@@ -1,6 +1,6 @@
 """Two pieces of work come in, the ratio of their CPU times goes out.
 
-Both are run in turn, many times, on one thread; the ratio is the median of the ratios of
+Both are run in turn, many times, on one thread; the ratio is the median of those of
 neighbours in time, so that what else the machine does meets both alike.
 """
 
