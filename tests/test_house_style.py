@@ -26,6 +26,8 @@ MORE_ARGUMENTS = {
     "cli.py:try_remedy": "one argument a command-line option",
     "curvature/lanczos.py:eigenpairs": "which, how exactly, at what cost, from where",
     "experiments/trial.py:try_prescription": "what a trial is, and how it is run",
+    "nn/norm/recurrent_cells.py:NormalisedCell.__init__": "those of nn.LSTMCell",
+    "nn/norm/recurrent_layers.py:Recurrence.__init__": "those of nn.LSTM",
 }
 MORE_POSITIONAL = {
     "autopilot/apply.py:apply_changes": "what, to what, why, and whom to tell",
