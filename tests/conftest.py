@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import recorded
 from browsing import chromium_started, visits
@@ -15,6 +16,15 @@ from dashboards import Dashboard
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+settings.register_profile(
+    "everywhere",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("everywhere")
+# The same examples on every machine, and no verdict that hangs on how busy it is.
 
 GALLERY = ("plain", "vanishing", "spike_of_bad_input", "nan_in_module", "dead_layer")
 

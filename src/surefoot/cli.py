@@ -22,6 +22,7 @@ from rich.progress import Progress
 
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.extent import left_out
+from surefoot.diagnosis.in_use import seen
 from surefoot.experiments.trial import TrialError, try_prescription
 from surefoot.preflight.explain import explain as explain_name
 from surefoot.record.export import export as export_record
@@ -30,7 +31,7 @@ from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.record.trials import add_trial, trials_of
 from surefoot.report.page import write_report
-from surefoot.report.text import diagnosis_text, runs_table, verdict_text
+from surefoot.report.text import diagnosis_text, in_use_text, runs_table, verdict_text
 from surefoot.terminal.follow import strict, watch_live
 from surefoot.types import Diagnosis, Prescription, Verdict
 
@@ -320,13 +321,13 @@ def _bar(title: str) -> Generator[Callable[[int, int], None]]:
 def _told(reader: RecordReader, found: list[Diagnosis]) -> str:
     """A diagnosis as text, as wide as the terminal up to 100 columns."""
     steps = max((reader.last_step(s) or 0 for s in reader.streams()), default=-1) + 1
-    return diagnosis_text(
-        found,
-        run_name=reader.path.stem,
-        steps=steps,
-        width=min(console.width, 100),
-        colour=console.is_terminal and not console.no_color,
+    width = min(console.width, 100)
+    colour = console.is_terminal and not console.no_color
+    used = [one for stream in reader.streams() for one in seen(reader, stream)]
+    told = diagnosis_text(
+        found, run_name=reader.path.stem, steps=steps, width=width, colour=colour
     )
+    return told.rstrip("\n") + "\n" + in_use_text(used, width=width, colour=colour)
 
 
 def _write(text: str) -> None:

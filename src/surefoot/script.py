@@ -24,13 +24,14 @@ from surefoot.autopilot.apply import apply_changes, changes_from
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.extent import left_out
+from surefoot.diagnosis.in_use import seen
 from surefoot.diagnosis.stored import last_word
 from surefoot.progress import Progress
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.report.page import write_report
-from surefoot.report.text import diagnosis_text
+from surefoot.report.text import diagnosis_text, in_use_text
 from surefoot.run import Run, ending
 from surefoot.sinks.named import Opener, opener
 from surefoot.terminal.streams import listen
@@ -118,6 +119,8 @@ class Session:
         )
         self._say("")
         text = diagnosis_text(found, run_name=path.stem, steps=steps, colour=colour)
+        used = [one for stream in reader.streams() for one in seen(reader, stream)]
+        text = f"{text}\n{in_use_text(used, colour=colour)}"
         self._say(text)
         note = left_out(reader)
         if note:

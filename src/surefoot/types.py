@@ -186,12 +186,27 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Technique:
+    """Something that steadies training and is in use, such as "batch norm".
+
+    `family` is what it belongs to ("normalisation", "schedule", …), `where` the
+    modules that it works in, empty for what works on the whole stream, `settings` its
+    numbers.
+    """
+
+    family: str
+    name: str
+    where: tuple[str, ...] = ()
+    settings: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What does not change over one stream (one optimizer and its model).
 
     `modules` come in the order of the first forward pass when it was seen, else in
     the order of registration. `options` are the optimizer's settings: numbers,
-    strings and booleans only.
+    strings and booleans only. `techniques` are what was recognised as steadying it.
     """
 
     stream: str = "main"
@@ -202,6 +217,8 @@ class Facts:
     modules: tuple[Module, ...] = ()
     unseen: tuple[str, ...] = ()
     """Plain sentences: what could not be watched, and why."""
+    techniques: tuple[Technique, ...] = ()
+    """Empty in records from before it was kept."""
 
 
 # --- diagnosis -----------------------------------------------------------------

@@ -51,7 +51,14 @@ class MadeUp:
     def quantities(self, stream: str = "main") -> Sequence[str]:
         return tuple(name for own, name in self.found if own == stream)
 
-    def series(self, quantity: str, stream: str = "main") -> Series:
+    def series(
+        self,
+        quantity: str,
+        stream: str = "main",
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> Series:
         return self.found[stream, quantity]
 
     def overview(

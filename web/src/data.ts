@@ -110,6 +110,8 @@ export interface Facts {
   tensors: number;
   modules: { name: string; kind: string }[];
   unseen: string[];
+  /** What steadies the run, in words. */
+  techniques: string[];
 }
 
 export interface StreamData {

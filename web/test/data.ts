@@ -46,7 +46,7 @@ export function page(over: Partial<PageData> = {}): PageData {
 export function streamOf(over: Partial<StreamData> = {}): StreamData {
   return {
     name: "main", offers: [], panels: {}, details: [], field_offers: [], fields: [], batches: [],
-    facts: { model: "", optimizer: "", options: {}, parameters: 0, trainable: 0, tensors: 0, modules: [], unseen: [] },
+    facts: { model: "", optimizer: "", options: {}, parameters: 0, trainable: 0, tensors: 0, modules: [], unseen: [], techniques: [] },
     ...over,
   };
 }

@@ -7,7 +7,7 @@ import { ModelTree } from "../src/views/ModelTree";
 import { diagnosis } from "./data";
 
 const facts: Facts = {
-  model: "Net", optimizer: "SGD", options: {}, parameters: 0, trainable: 0, tensors: 0, unseen: [],
+  model: "Net", optimizer: "SGD", options: {}, parameters: 0, trainable: 0, tensors: 0, unseen: [], techniques: [],
   modules: ["stem", "blocks.0.fc", "blocks.0.act", "blocks.1.fc"].map((name) => ({ name, kind: "Linear" })),
 };
 const finding = (layer: string, severity: "info" | "warning" | "critical") => ({

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from surefoot.diagnosis.diagnose import diagnose
 from surefoot.diagnosis.extent import MOST_VALUES, extent, read
+from surefoot.diagnosis.in_use import with_techniques
 from surefoot.record.reader import RecordReader
 from surefoot.signatures.across import across
 from surefoot.signatures.detect import detect
@@ -35,15 +36,14 @@ def streams(
     Raises:
         RecordError: the record cannot be read.
     """
-    facts = reader.facts()
-    return {
-        stream: Stream(
-            facts.get(stream, Facts(stream=stream)),
-            read(reader, stream, extent(reader, stream, most_values=most_values)),
-            reader.events(stream=stream),
-        )
-        for stream in reader.streams()
-    }
+    known = reader.facts()
+    found: dict[str, Stream] = {}
+    for stream in reader.streams():
+        facts = known.get(stream, Facts(stream=stream))
+        series = read(reader, stream, extent(reader, stream, most_values=most_values))
+        events = reader.events(stream=stream)
+        found[stream] = Stream(with_techniques(facts, series), series, events)
+    return found
 
 
 def judge(

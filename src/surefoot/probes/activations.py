@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from surefoot.probes.meter import Meter
 from surefoot.probes.sampling import COUNT, channels, sample
 from surefoot.probes.shield import Shield
+from surefoot.probes.streams import kind_of
 from surefoot.restore.hooks import VanishingHook
 from surefoot.types import RUN, Moment, Reading
 
@@ -144,7 +145,7 @@ class Tap:
             self._modes[name] = module.training
         tensor = first_tensor(output)
         if tensor is not None:
-            kind = type(module).__name__
+            kind = kind_of(module)
             self._take(name, tensor, kind, rectified=isinstance(module, RELU))
         self._last = tensor
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
+from surefoot.probes.techniques import techniques
 from surefoot.types import Facts, Module, Parameter
 
 
@@ -40,7 +42,7 @@ class Watched:
 
     def facts(self, order: Mapping[str, str]) -> Facts:
         """What stays the same; `order` maps layers to kinds as first seen."""
-        kinds = order or {n: type(m).__name__ for n, m in self.leaves.items()}
+        kinds = order or {n: kind_of(m) for n, m in self.leaves.items()}
         rows = [*zip(self.names, self.weights, strict=True)]
         held = [_parameter(name, weight, held=True) for name, weight in rows]
         free = [_parameter(n, weight, held=False) for n, weight in self.unheld.items()]
@@ -57,11 +59,13 @@ class Watched:
                 for name, kind in kinds.items()
             ),
             unseen=self.unseen,
+            techniques=techniques(self.modules, self.optimizer),
         )
 
 
 def _parameter(name: str, weight: torch.Tensor, *, held: bool) -> Parameter:
-    module = name.rpartition(".")[0]
+    module = name.partition(".parametrizations.")[0].removeprefix("parametrizations.")
+    module = module if module != name else name.rpartition(".")[0]
     return Parameter(
         name,
         module,
@@ -271,11 +275,30 @@ def _leaves(
     found = {
         name or "model": module
         for name, module in modules.items()
-        if next(module.children(), None) is None
+        if _is_leaf(name, module)
         and id(module) not in inside
         and _trained_here(name, modules, held)
     }
     return found, tuple(unseen)
+
+
+def _is_leaf(name: str, module: nn.Module) -> bool:
+    """Whether a module has no children, or none but what computes its own weights."""
+    inner = [child for child, _ in module.named_children()]
+    return inner in ([], ["parametrizations"]) and "parametrizations" not in name.split(
+        "."
+    )
+
+
+def kind_of(module: nn.Module) -> str:
+    """Class name; that from before torch's parametrizations changed it.
+
+    >>> kind_of(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    'Linear'
+    """
+    if parametrize.is_parametrized(module):
+        return type(module).__mro__[1].__name__
+    return type(module).__name__
 
 
 def _trained_here(name: str, modules: Mapping[str, nn.Module], held: set[int]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from surefoot.types import Facts, Module, Parameter
+from surefoot.types import Facts, Module, Parameter, Technique
 
 
 def facts_in(stream: str, body: Any) -> Facts:
@@ -29,6 +29,7 @@ def facts_in(stream: str, body: Any) -> Facts:
             for one in _objects(told, "modules")
         ),
         unseen=tuple(str(one) for one in _list(told, "unseen")),
+        techniques=tuple(_technique(one) for one in _objects(told, "techniques")),
     )
 
 
@@ -41,6 +42,15 @@ def _parameter(told: Mapping[str, Any]) -> Parameter:
         held=bool(told.get("held", True)),
         trainable=bool(told.get("trainable", True)),
         shape=tuple(int(n) for n in _list(told, "shape") if isinstance(n, int | float)),
+    )
+
+
+def _technique(told: Mapping[str, Any]) -> Technique:
+    return Technique(
+        family=_text(told, "family"),
+        name=_text(told, "name"),
+        where=tuple(str(one) for one in _list(told, "where")),
+        settings=_numbers(told, "settings"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which modules a remedy is for: findings and facts come in, module names go out."""
+"""Which modules a remedy is for, and what is set there: names and numbers go out."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def activations(facts: Facts, kinds: Sequence[str]) -> tuple[str, ...]:
     names = [module.name for module in facts.modules]
     last = names.index(layers[-1]) if layers else len(names)
     return tuple(m.name for m in facts.modules[:last] if m.kind in kinds)
+
+
+def setting(facts: Facts, technique: str, name: str) -> float | None:
+    """A setting of a technique that is in use; None if it is not."""
+    known = (one for one in facts.techniques if one.name == technique)
+    return next((one.settings.get(name) for one in known), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from surefoot.remedies.accused import setting
 from surefoot.types import Change, Facts, Finding, Prescription
 
 TARGET_RATIO = 3e-3
@@ -48,13 +49,16 @@ def higher(findings: Sequence[Finding], facts: Facts) -> Prescription:
 
 
 def warm_up(findings: Sequence[Finding], facts: Facts) -> Prescription:
-    """Let the learning rate grow from zero over the first steps."""
+    """Let the learning rate grow from zero over the first steps, or over more."""
+    now = setting(facts, "warm-up", "steps")
+    steps = STEPS_OF_WARMUP if now is None else max(STEPS_OF_WARMUP, round(2 * now))
     return Prescription(
         remedy="warm up the learning rate",
-        changes=(Change("warmup_steps", "set", float(STEPS_OF_WARMUP)),),
+        changes=(Change("warmup_steps", "set", float(steps)),),
         expect="no jump of the loss in the first steps at the same peak rate",
         source="Goyal et al. 2017, arXiv:1706.02677; Gilmer et al. 2021",
-        advice=f"Let the learning rate grow over the first {STEPS_OF_WARMUP} steps.",
+        advice=f"Let the learning rate grow over the first {steps} steps"
+        + ("." if now is None else f", not {now:g}."),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from surefoot.diagnosis.in_use import seen
 from surefoot.report.batches import outstanding
 from surefoot.report.fields import carried_fields, field_offers
 from surefoot.report.packing import (
@@ -29,6 +30,7 @@ from surefoot.report.panels import (
     panel,
 )
 from surefoot.report.pictures import MAPS, Picture, offered
+from surefoot.report.words import technique_text
 from surefoot.types import Diagnosis, Event, Facts, Panel, Verdict
 
 FORMAT = 2
@@ -203,7 +205,8 @@ def _stream(
     found, dropped = _panels(record, own, stream, carried)
     body = {
         "name": stream,
-        "facts": _facts(facts),
+        "facts": _facts(facts)
+        | {"techniques": [technique_text(one) for one in seen(record, stream)]},
         "offers": [
             {"name": one.name, "title": one.title, "kind": one.kind} for one in offers
         ],

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from surefoot.record.rollup import Overview, Rollup
 from surefoot.report.pictures import Picture, named, offered
-from surefoot.types import Diagnosis, Event, Facts, Field, Floats, Mark, Panel
+from surefoot.types import Diagnosis, Event, Facts, Field, Floats, Mark, Panel, Series
 
 POINTS = 2_000
 """Most points of a line: more than a wide screen has columns."""
@@ -68,6 +68,15 @@ class Record(Protocol):
         step: int | None = None,
         title: str | None = None,
     ) -> Field | None: ...
+
+    def series(  # noqa: D102
+        self,
+        quantity: str,
+        stream: str = "main",
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> Series: ...
 
     def overview(  # noqa: D102
         self,

@@ -23,8 +23,17 @@ from surefoot.report.words import (
     sentence,
     severity_of,
     spaced,
+    technique_text,
 )
-from surefoot.types import Diagnosis, Evidence, Finding, Prescription, Severity, Verdict
+from surefoot.types import (
+    Diagnosis,
+    Evidence,
+    Finding,
+    Prescription,
+    Severity,
+    Technique,
+    Verdict,
+)
 
 Tone = Literal["critical", "warning", "info", "good", "strong", "soft", "act"]
 
@@ -101,6 +110,21 @@ def diagnosis_text(
         page.diagnosis(diagnosis)
     if len(diagnoses) > 1:
         page.others(diagnoses[1:])
+    return page.text()
+
+
+def in_use_text(
+    techniques: Sequence[Technique], *, width: int = 80, colour: bool = False
+) -> str:
+    """What steadies a run, in a sentence; "" if nothing does.
+
+    >>> print(in_use_text([Technique("optimizer", "SGD")]))
+      In use: SGD.
+    """
+    page = _Page(max(width, 40), colour)
+    told = ", ".join(dict.fromkeys(map(technique_text, techniques)))
+    if told:
+        page.write(f"In use: {told}.", "  ", tone="soft")
     return page.text()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from surefoot.types import Change, Diagnosis, Severity
+from surefoot.types import Change, Diagnosis, Severity, Technique
 from surefoot.wording import (
     change_told,
     clean,
@@ -25,6 +25,7 @@ __all__ = [
     "sentence",
     "severity_of",
     "spaced",
+    "technique_text",
 ]
 
 
@@ -36,6 +37,20 @@ def headline(diagnosis: Diagnosis) -> str:
 def severity_of(diagnosis: Diagnosis) -> Severity:
     """The worst severity among the findings."""
     return worst_of(diagnosis)
+
+
+def technique_text(technique: Technique) -> str:
+    """A technique in use, where it works and with which numbers.
+
+    >>> technique_text(Technique("weights", "spectral norm", ("0", "3")))
+    'spectral norm in 2 modules'
+    >>> technique_text(Technique("schedule", "warm-up", (), {"steps": 100.0}))
+    'warm-up (steps 100)'
+    """
+    count = len(technique.where)
+    places = f" in {counted(count, 'module')}" if count else ""
+    told = ", ".join(f"{spaced(k)} {v:g}" for k, v in technique.settings.items())
+    return clean(f"{technique.name}{places}") + (f" ({told})" if told else "")
 
 
 def change_text(change: Change) -> str:

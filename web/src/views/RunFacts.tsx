@@ -46,6 +46,7 @@ function Stream({ stream }: { stream: StreamData }) {
         </Fact>
       )}
       {facts.modules.length > 0 && <Fact name="Modules">{step(facts.modules.length)} without children</Fact>}
+      {facts.techniques.length > 0 && <Fact name="In use">{facts.techniques.join(", ")}</Fact>}
       {facts.unseen.length > 0 && <Fact name="Not seen">{facts.unseen.join(" ")}</Fact>}
     </dl>
   );
