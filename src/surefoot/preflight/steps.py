@@ -14,6 +14,7 @@ from torch import nn
 from surefoot.preflight.layers import between, first_float, rows
 from surefoot.preflight.tape import Tape
 from surefoot.preflight.trial import Fit, Line, Subject
+from surefoot.restore.bare_step import bare_step
 from surefoot.restore.snapshot import Snapshot
 
 FIT_STEPS = 40
@@ -90,13 +91,8 @@ def backward(bench: Bench) -> float:
 
 def update(bench: Bench) -> None:
     """One update, past all hooks: nothing that watches the optimizer sees it."""
-    optimizer = bench.subject.optimizer
-    if optimizer is None:
-        return
-    step = type(optimizer).step
-    # torch wraps step() once with the calls of its hooks.
-    bare = getattr(step, "__wrapped__", step) if hasattr(step, "hooked") else step
-    bare(optimizer)
+    if bench.subject.optimizer is not None:
+        bare_step(bench.subject.optimizer)
 
 
 def first_update(bench: Bench) -> list[torch.Tensor]:

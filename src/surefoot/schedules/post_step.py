@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from surefoot.schedules.errors import ScheduleError
@@ -85,10 +84,12 @@ class PostSteps:
         self.log: deque[Event] = deque(maxlen=KEPT)
         self.tell: Callable[[Event], None] | None = None
         self._optimizer = optimizer
+        self._waiting: Mapping[str, Any] | None = None
         self._hooks = (
             optimizer.register_step_post_hook(self._updated),
             optimizer.register_state_dict_post_hook(self._saved),
-            optimizer.register_load_state_dict_pre_hook(self._loaded),
+            optimizer.register_load_state_dict_pre_hook(self._seen),
+            optimizer.register_load_state_dict_post_hook(self._loaded),
         )
         optimizer.__dict__[SAVED] = (*_registered(optimizer), self)
 
@@ -119,6 +120,8 @@ class PostSteps:
         self.remove()
 
     def _updated(self, *_: Any) -> None:
+        if _was_skipped(self._optimizer):
+            return
         self.step += 1
         if self.step % self.every:
             return
@@ -134,10 +137,14 @@ class PostSteps:
     def _saved(self, optimizer: Any, state: dict[str, Any]) -> None:
         state.setdefault(SAVED, {})[self.name] = self.state_dict()
 
-    def _loaded(self, optimizer: Any, state: dict[str, Any]) -> None:
-        saved = state.get(SAVED, {})
-        if self.name in saved:
-            self.load_state_dict(saved[self.name])
+    def _seen(self, optimizer: Any, state: dict[str, Any]) -> None:
+        """Remember what is saved for this one; the optimizer may still refuse it."""
+        self._waiting = state.get(SAVED, {}).get(self.name)
+
+    def _loaded(self, optimizer: Any) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.load_state_dict(waiting)
 
 
 def after_step(
@@ -183,16 +190,19 @@ def after_step(
             f"a second action named {name!r} came for one optimizer; give it another "
             "name=, so that both can be told apart when the run is resumed"
         )
+    if isinstance(action, Begins):
+        action.begin(0)
     handle = PostSteps(optimizer, action, name)
     handle.every = every
     handle.tell = tell
-    if isinstance(action, Begins):
-        action.begin(0)
     return handle
 
 
 class Vary:
-    """A post-step action: keep an attribute of a module at a schedule's value.
+    """A post-step action: keep an attribute at a schedule's value.
+
+    Of a module, or of anything else that is read at each step, such as the strength of
+    a penalty.
 
     Tensors, such as the buffers of this library's modules, are filled in place, which
     compiled code reads without compiling again; numbers are set.
@@ -208,13 +218,11 @@ class Vary:
     0.2
 
     Raises:
-        ScheduleError: the module has no such attribute, or it is neither a number nor
-            a tensor.
+        ScheduleError: there is no such attribute, or it is neither a number nor a
+            tensor.
     """
 
-    def __init__(
-        self, module: nn.Module, attribute: str, *, schedule: Scheduled
-    ) -> None:
+    def __init__(self, module: object, attribute: str, *, schedule: Scheduled) -> None:
         value = getattr(module, attribute, None)
         numeric = isinstance(value, float | int | torch.Tensor)
         if not numeric or isinstance(value, bool):
@@ -240,6 +248,16 @@ class Vary:
         """Set the value for the next update, and say it."""
         self.begin(step)
         return {self.attribute: self.schedule(step)}
+
+
+def _was_skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer left the weights alone, as a scaler asked it to.
+
+    Others are not called at all where a gradient overflowed. Only under a scaler does
+    it wait for the device.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found > 0)
 
 
 def _registered(optimizer: Optimizer) -> tuple[PostSteps, ...]:

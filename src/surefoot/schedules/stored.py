@@ -6,17 +6,29 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from surefoot.schedules import shapes
+from surefoot.schedules import combined, shapes
 from surefoot.schedules.errors import ScheduleError
-from surefoot.schedules.scheduled import Constant, Scheduled
+from surefoot.schedules.scheduled import Constant, Product, Scheduled, Sum
 
 KINDS: tuple[type[Scheduled], ...] = (
+    combined.Clamp,
     Constant,
     shapes.Cosine,
+    shapes.Exponential,
     shapes.Geometric,
+    shapes.InverseSigmoid,
     shapes.Linear,
-    shapes.Product,
-    shapes.Then,
+    combined.Maximum,
+    combined.Minimum,
+    shapes.PiecewiseConstant,
+    Product,
+    combined.Repeated,
+    shapes.Root,
+    combined.Shifted,
+    combined.Smoothed,
+    Sum,
+    shapes.Tabulated,
+    combined.Then,
 )
 """All that can be stored and read back: nothing else is ever made from a file."""
 
@@ -46,19 +58,21 @@ def from_dict(told: Mapping[str, Any]) -> Scheduled:
     Constant(level=0.1)
 
     Raises:
-        ScheduleError: the kind is unknown, or its fields are other ones.
+        ScheduleError: the kind is unknown, its fields are other ones, or hold what it
+            refuses.
     """
     kinds = {kind.__name__: kind for kind in KINDS}
-    kind = kinds.get(str(told.get("kind")))
+    named = told.get("kind") if isinstance(told, Mapping) else told  # pyright: ignore[reportUnnecessaryIsInstance]
+    kind = kinds.get(named) if isinstance(named, str) else None
     if kind is None:
         raise ScheduleError(
-            f"a schedule of kind {told.get('kind')!r} came; expected one of {_names()}"
+            f"a schedule of kind {named!r} came; expected one of {_names()}"
         )
     expected = {one.name for one in fields(kind)}
     if set(told) != {"kind", *expected}:
         raise ScheduleError(
-            f"a {kind.__name__} with {sorted(set(told) - {'kind'})} came; expected "
-            f"{sorted(expected)}"
+            f"a {kind.__name__} with {sorted(set(told) - {'kind'}, key=str)} came; "
+            f"expected {sorted(expected)}"
         )
     return kind(**{name: _read(told[name]) for name in expected})
 
@@ -66,7 +80,9 @@ def from_dict(told: Mapping[str, Any]) -> Scheduled:
 def _plain(value: Any) -> Any:
     if isinstance(value, Scheduled):
         return to_dict(value)
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, int) else float(value)  # numpy's are not JSON
 
 
 def _read(value: Any) -> Any:

@@ -44,9 +44,7 @@ class ScheduledLR(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """The rates of the groups at the present step."""
         value = self.schedule(self.last_epoch)
-        return [
-            float(base) * value if self.relative else value for base in self.base_lrs
-        ]
+        return [base * value if self.relative else value for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, object]:
         """All but the optimizer and the schedule, which is made anew with its run."""
