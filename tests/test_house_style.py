@@ -23,6 +23,7 @@ MORE_ARGUMENTS = {
     "watching.py:watch": "what is watched, how densely, and where it goes",
     "record/reader.py:RecordReader.overview": "which readings, and on which bins",
     "report/panels.py:Record.overview": "the same, as a protocol",
+    "nn/regularize/drop_connect.py:DropConnect.__init__": "a layer's, and torch's own",
     "cli.py:try_remedy": "one argument a command-line option",
     "curvature/lanczos.py:eigenpairs": "which, how exactly, at what cost, from where",
     "experiments/trial.py:try_prescription": "what a trial is, and how it is run",

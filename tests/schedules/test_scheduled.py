@@ -20,6 +20,7 @@ from surefoot.schedules import (
     Cosine,
     Exponential,
     Geometric,
+    InversePower,
     InverseSigmoid,
     Linear,
     PiecewiseConstant,
@@ -47,7 +48,7 @@ def one_of_each() -> list[Scheduled]:
     singles = [
         Constant(0.5), line, curve, Geometric(1.0, 0.1, steps=10),
         Root(0.1, 1.0, steps=10), Exponential(1.0, 0.0, scale=5.0),
-        InverseSigmoid(10.0), Tabulated((0.1, 0.2)),
+        InverseSigmoid(10.0), InversePower(0.5, exponent=0.5), Tabulated((0.1, 0.2)),
         PiecewiseConstant((1.0, 0.5), at=(7,)),
     ]  # fmt: skip
     pairs = [kind(line, curve) for kind in KINDS if _fields(kind) == ("left", "right")]

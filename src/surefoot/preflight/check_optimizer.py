@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from surefoot.nn.regularize.decay import is_gain_or_bias
 from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import EXPERIMENT, LITTLE
 from surefoot.preflight.trial import Trial
@@ -134,7 +135,7 @@ def decay(trial: Trial) -> list[Notice]:
         strength, lr = float(group.get("weight_decay") or 0), float(group.get("lr", 0))
         if strength <= 0:
             continue
-        weak = [w for w in group["params"] if w.requires_grad and w.dim() < 2]
+        weak = [w for w in group["params"] if w.requires_grad and is_gain_or_bias(w)]
         if weak and not found:
             names = tuple(trial.names.get(id(w), "?") for w in weak)
             seen = Evidence("norms and biases that decay", len(weak), 0.0, "He 2019")

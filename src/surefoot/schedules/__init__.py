@@ -18,6 +18,7 @@ from surefoot.schedules.combined import (
 from surefoot.schedules.curriculum import CurriculumSampler
 from surefoot.schedules.errors import ScheduleError
 from surefoot.schedules.guard import CurriculumGuard
+from surefoot.schedules.inverse_power import InversePower
 from surefoot.schedules.layer_rates import (
     LayerRates,
     curvature_rates,
@@ -73,6 +74,7 @@ __all__ = [
     "CurriculumSampler",
     "Exponential",
     "Geometric",
+    "InversePower",
     "InverseSigmoid",
     "LayerRates",
     "Linear",

@@ -8,6 +8,7 @@ from typing import Any
 
 from surefoot.schedules import combined, shapes
 from surefoot.schedules.errors import ScheduleError
+from surefoot.schedules.inverse_power import InversePower
 from surefoot.schedules.scheduled import Constant, Product, Scheduled, Sum
 
 KINDS: tuple[type[Scheduled], ...] = (
@@ -16,6 +17,7 @@ KINDS: tuple[type[Scheduled], ...] = (
     shapes.Cosine,
     shapes.Exponential,
     shapes.Geometric,
+    InversePower,
     shapes.InverseSigmoid,
     shapes.Linear,
     combined.Maximum,
