@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from surefoot.schedules.errors import ScheduleError
@@ -21,7 +20,8 @@ class InversePower(Scheduled):
     exponent: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.exponent) and self.exponent >= 0):
+        Scheduled.__post_init__(self)
+        if not self.exponent >= 0:
             raise ScheduleError(
                 f"exponent={self.exponent!r} came; expected 0 or more, as 0.5 for the "
                 "inverse of the square root"
@@ -30,3 +30,6 @@ class InversePower(Scheduled):
     def value(self, step: float) -> float:
         """The value on the curve."""
         return self.start / (1 + step) ** self.exponent
+
+    def __str__(self) -> str:
+        return f"{self.start:g} over (1 + step) to the power {self.exponent:g}"
