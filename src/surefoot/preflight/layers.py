@@ -11,22 +11,15 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from surefoot.nn.flow.units import RANGES, saturated, unit_rows
 from surefoot.preflight.trial import Layer
 
 MOST_ELEMENTS = 1_000_000
 """Elements of an output that are looked at; evenly spaced rows of a larger one."""
 
-ENDS: Mapping[str, tuple[float, float]] = {
-    "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0),
-    "Hardsigmoid": (0.0, 1.0), "Softsign": (-1.0, 1.0),
-}  # fmt: skip
-"""The range of activations that saturate."""
-
 NEAR = 0.01
 """Outputs within this share of the range from an end count as saturated: a sigmoid or
 tanh has 4 % of its largest slope there."""
-
-CHANNELS_FIRST = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d)
 
 
 class Taps:
@@ -79,9 +72,8 @@ def layer(
     flat = rows(out, module).float()
     finite = bool(torch.isfinite(flat).all())
     kind = type(module).__name__
-    low, high = ENDS.get(kind, (math.nan, math.nan))
-    edge = NEAR * (high - low)
-    saturated = ((flat < low + edge) | (flat > high - edge)).float().mean()
+    low, high = RANGES.get(kind, (math.nan, math.nan))
+    at_ends = saturated(flat, low, high, near=NEAR).float().mean()
     return Layer(
         name=name,
         kind=kind,
@@ -91,7 +83,7 @@ def layer(
         absmax=float(flat.abs().max()) if flat.numel() else 0.0,
         between=between(flat),
         dead=_dead(flat),
-        saturated=float(saturated),
+        saturated=float(at_ends),
         rows=len(flat),
         finite=finite,
         input_rms=math.nan if given is None else _rms(given),
@@ -103,16 +95,8 @@ def layer(
 
 
 def rows(out: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:
-    """An output as rows of units, shape `[rows, units]`; some rows if it is large.
-
-    Units are channels in maps (4 or more dimensions) and after a 1-d convolution,
-    else the last dimension.
-    """
-    if out.dim() <= 1:
-        return out.reshape(-1, 1)
-    first = out.dim() >= 4 or isinstance(module, CHANNELS_FIRST)
-    flat = out.movedim(1, -1) if first and out.dim() > 2 else out
-    flat = flat.reshape(-1, flat.shape[-1])
+    """An output as rows of units, shape `[rows, units]`; some rows if it is large."""
+    flat = unit_rows(out, module)
     return flat[:: max(1, flat.numel() // MOST_ELEMENTS)]
 
 

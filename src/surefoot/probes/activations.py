@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from surefoot.nn.flow.units import RANGES, RECTIFIED, saturated
 from surefoot.probes.meter import Meter
 from surefoot.probes.sampling import COUNT, channels, sample
 from surefoot.probes.shield import Shield
@@ -25,14 +26,6 @@ from surefoot.probes.streams import kind_of
 from surefoot.restore.hooks import VanishingHook
 from surefoot.types import RUN, Moment, Reading
 
-RELU = (nn.ReLU, nn.ReLU6)
-BOUNDED: Mapping[str, tuple[float, float]] = {
-    "Sigmoid": (0.0, 1.0),
-    "Hardsigmoid": (0.0, 1.0),
-    "Tanh": (-1.0, 1.0),
-    "Hardtanh": (-1.0, 1.0),
-    "Softsign": (-1.0, 1.0),
-}
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 OUTER_SHARE = 0.05
 DROPOUT = nn.modules.dropout._DropoutNd  # pyright: ignore[reportPrivateUsage]
@@ -146,7 +139,7 @@ class Tap:
         tensor = first_tensor(output)
         if tensor is not None:
             kind = kind_of(module)
-            self._take(name, tensor, kind, rectified=isinstance(module, RELU))
+            self._take(name, tensor, kind, rectified=isinstance(module, RECTIFIED))
         self._last = tensor
 
     def samples(self) -> Samples | None:
@@ -266,13 +259,12 @@ def _dead(step: int, samples: Samples) -> list[Reading]:
 
 def _saturated(step: int, samples: Samples) -> list[Reading]:
     """Share of outputs in the outer 5 % of the range of a bounded activation."""
-    found = [i for i, kind in enumerate(samples.kinds) if kind in BOUNDED]
+    found = [i for i, kind in enumerate(samples.kinds) if kind in RANGES]
     if not found:
         return []
     rows = samples.matrix[found]
-    limits = torch.tensor([BOUNDED[samples.kinds[i]] for i in found]).to(rows.device)
-    margin = OUTER_SHARE * (limits[:, 1:] - limits[:, :1])
-    outer = (rows < limits[:, :1] + margin) | (rows > limits[:, 1:] - margin)
+    limits = torch.tensor([RANGES[samples.kinds[i]] for i in found]).to(rows.device)
+    outer = saturated(rows, limits[:, :1], limits[:, 1:], near=OUTER_SHARE)
     layers = tuple(samples.names[i] for i in found)
     return [Reading(step, "saturated_share", layers, outer.float().mean(1))]
 

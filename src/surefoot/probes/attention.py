@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from surefoot.nn.flow.attention import row_entropy
 from surefoot.types import Moment, Reading
 
 MOST_HEADS = 8
@@ -64,9 +65,7 @@ def statistics(logits: torch.Tensor) -> Rows:
     seen = logits > MASKED
     keys = seen.sum(-1)
     largest = torch.where(seen, logits.abs(), 0.0).amax()
-    logs = torch.where(seen, logits, -torch.inf).log_softmax(-1)
-    share = torch.where(seen, logs.exp() * logs, 0.0)
-    entropy = -share.sum(-1) / keys.clamp_min(2).log()
+    entropy = row_entropy(logits, seen) / keys.clamp_min(2).log()
     counted = keys > 1
     mean = torch.where(counted, entropy, 0.0).sum() / counted.sum()
     return Rows(largest, mean)
