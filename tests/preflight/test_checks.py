@@ -14,7 +14,6 @@ from torch.nn import functional as F  # noqa: N812
 import surefoot
 from preflight_setups import Setup, clusters, cross_entropy, mlp, squared_error
 from surefoot.preflight.catalogue import RULES
-from surefoot.preflight.check_norms import crossover_batch, variance_error
 from surefoot.preflight.measure import measure
 from surefoot.preflight.signs import difference, weighted
 from surefoot.preflight.trial import Subject
@@ -434,23 +433,6 @@ def test_a_healthy_network_raises_no_alarm(make: Make) -> None:
 
 
 # --- numbers --------------------------------------------------------------------
-
-
-def test_the_error_of_a_variance_is_that_of_monte_carlo() -> None:
-    for n in (2, 8, 32, 98):
-        drawn = torch.randn(200_000, n, dtype=torch.float64).var(1)
-        assert variance_error(n) == pytest.approx(float(drawn.std()), rel=0.03)
-    assert variance_error(1) == math.inf
-    rectified = torch.randn(200_000, 32, dtype=torch.float64).clamp(min=0)
-    spread = float(rectified.var(1).std() / rectified.var(1).mean())
-    centred = rectified - rectified.mean()
-    kurtosis = float((centred**4).mean() / (centred**2).mean() ** 2)
-    assert variance_error(32, kurtosis) == pytest.approx(spread, rel=0.03)
-
-
-def test_the_crossover_batch_is_where_both_errors_are_equal() -> None:
-    batch, area = crossover_batch(64, 32), 49
-    assert variance_error(batch * area) == variance_error(64 // 32 * area)
 
 
 def test_xavier_under_relu_shrinks_the_signal_as_theory_says() -> None:

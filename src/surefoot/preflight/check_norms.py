@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import nn
 
+from surefoot.nn.norm.variance_error import crossover_batch, variance_error
 from surefoot.preflight.report import Notice
 from surefoot.preflight.trial import Layer, Trial
 from surefoot.types import Evidence
@@ -30,40 +29,6 @@ STRONG_DROPOUT = 0.9
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-
-
-def variance_error(
-    values: int, kurtosis: float = 3.0, correlation: float = 0.0
-) -> float:
-    """Expected relative error of the variance of `values` numbers.
-
-    `kurtosis` is 3 for normal values, `correlation` that of the squares of neighbours.
-    Infinite for a single value.
-
-    Wu & He 2018, arXiv:1803.08494, for the argument; sqrt(2 / (n - 1)) is exact for
-    independent normal values, the other terms are of first order.
-
-    >>> round(variance_error(2), 4), round(variance_error(32), 4)
-    (1.4142, 0.254)
-    >>> round(variance_error(1024, correlation=0.9), 3)
-    0.136
-    """
-    if values < 2:
-        return math.inf
-    independent = (1 - correlation**2) / (1 + correlation**2)
-    return math.sqrt(2 / (values - 1) / independent + (kurtosis - 3) / values)
-
-
-def crossover_batch(channels: int, groups: int) -> int:
-    """The batch size above which a batch norm knows its variance better.
-
-    Both see the same map; a group norm has channels / groups channels of one example,
-    a batch norm one channel of all examples.
-
-    >>> crossover_batch(64, 32)
-    2
-    """
-    return channels // groups
 
 
 def few_values(trial: Trial) -> list[Notice]:

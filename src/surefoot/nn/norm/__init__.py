@@ -1,6 +1,11 @@
 """Normalisation that torch lacks, its statistics and their errors."""
 
-from surefoot.nn.norm.errors import NormError
+from surefoot.nn.norm.errors import (
+    NormError,
+)
+from surefoot.nn.norm.layer_norm_jacobian import (
+    layer_norm_jacobian,
+)
 from surefoot.nn.norm.masked import (
     BatchNormed,
     masked_batch_norm,
@@ -13,17 +18,54 @@ from surefoot.nn.norm.masked_layers import (
     MaskedGroupNorm,
     MaskedInstanceNorm,
 )
-from surefoot.nn.norm.masks import lengths_to_mask
-from surefoot.nn.norm.moments import Moments, merged, moments_of
-from surefoot.nn.norm.recurrent_batch_norm import BatchNormLSTM
-from surefoot.nn.norm.recurrent_cells import LayerNormGRUCell, LayerNormLSTMCell
-from surefoot.nn.norm.recurrent_layers import LayerNormGRU, LayerNormLSTM
+from surefoot.nn.norm.masks import (
+    lengths_to_mask,
+)
+from surefoot.nn.norm.moments import (
+    Moments,
+    merged,
+    moments_of,
+)
+from surefoot.nn.norm.query_key import (
+    QKNorm,
+    qk_norm,
+)
+from surefoot.nn.norm.recurrent_batch_norm import (
+    BatchNormLSTM,
+)
+from surefoot.nn.norm.recurrent_cells import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+)
+from surefoot.nn.norm.recurrent_layers import (
+    LayerNormGRU,
+    LayerNormLSTM,
+)
 from surefoot.nn.norm.recurrent_steps import (
     RecurrentWeights,
     layer_norm_gru_cell,
     layer_norm_lstm_cell,
 )
-from surefoot.nn.norm.standardize import Standardize
+from surefoot.nn.norm.scale_invariance import (
+    ScaleInvariant,
+    effective_learning_rate,
+    scale_invariant_parameters,
+)
+from surefoot.nn.norm.sigma_reparam import (
+    SigmaReparam,
+    sigma_reparam,
+)
+from surefoot.nn.norm.standardize import (
+    Standardize,
+)
+from surefoot.nn.norm.variance_error import (
+    NormAdvice,
+    NormOption,
+    advise_norm,
+    crossover_batch,
+    effective_size,
+    variance_error,
+)
 
 __all__ = [
     "BatchNormLSTM",
@@ -37,10 +79,20 @@ __all__ = [
     "MaskedGroupNorm",
     "MaskedInstanceNorm",
     "Moments",
+    "NormAdvice",
     "NormError",
+    "NormOption",
+    "QKNorm",
     "RecurrentWeights",
+    "ScaleInvariant",
+    "SigmaReparam",
     "Standardize",
+    "advise_norm",
+    "crossover_batch",
+    "effective_learning_rate",
+    "effective_size",
     "layer_norm_gru_cell",
+    "layer_norm_jacobian",
     "layer_norm_lstm_cell",
     "lengths_to_mask",
     "masked_batch_norm",
@@ -48,4 +100,8 @@ __all__ = [
     "masked_instance_norm",
     "merged",
     "moments_of",
+    "qk_norm",
+    "scale_invariant_parameters",
+    "sigma_reparam",
+    "variance_error",
 ]
