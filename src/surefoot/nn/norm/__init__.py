@@ -1,11 +1,7 @@
 """Normalisation that torch lacks, its statistics and their errors."""
 
-from surefoot.nn.norm.errors import (
-    NormError,
-)
-from surefoot.nn.norm.layer_norm_jacobian import (
-    layer_norm_jacobian,
-)
+from surefoot.nn.norm.errors import NormError
+from surefoot.nn.norm.layer_norm_jacobian import layer_norm_jacobian
 from surefoot.nn.norm.masked import (
     BatchNormed,
     masked_batch_norm,
@@ -18,9 +14,7 @@ from surefoot.nn.norm.masked_layers import (
     MaskedGroupNorm,
     MaskedInstanceNorm,
 )
-from surefoot.nn.norm.masks import (
-    lengths_to_mask,
-)
+from surefoot.nn.norm.masks import lengths_to_mask
 from surefoot.nn.norm.moments import (
     Moments,
     merged,
@@ -30,9 +24,7 @@ from surefoot.nn.norm.query_key import (
     QKNorm,
     qk_norm,
 )
-from surefoot.nn.norm.recurrent_batch_norm import (
-    BatchNormLSTM,
-)
+from surefoot.nn.norm.recurrent_batch_norm import BatchNormLSTM
 from surefoot.nn.norm.recurrent_cells import (
     LayerNormGRUCell,
     LayerNormLSTMCell,
@@ -55,9 +47,7 @@ from surefoot.nn.norm.sigma_reparam import (
     SigmaReparam,
     sigma_reparam,
 )
-from surefoot.nn.norm.standardize import (
-    Standardize,
-)
+from surefoot.nn.norm.standardize import Standardize
 from surefoot.nn.norm.variance_error import (
     NormAdvice,
     NormOption,
