@@ -34,7 +34,8 @@ class PostStepAction(Protocol):
 
     It may also define `begin(step)`, called when it is registered and when a run is
     resumed, and `state_dict()` with `load_state_dict(state)`, which the optimizer's own
-    state then holds.
+    state then holds. One that adds parameters defines `make_room(state)`, called before
+    the optimizer loads what it knows of them.
     """
 
     def __call__(self, step: int, /) -> Mapping[str, Any]:
@@ -65,6 +66,15 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take a memory back."""
+        ...
+
+
+@runtime_checkable
+class MakesRoom(Protocol):
+    """An action by which an optimizer comes to hold more parameters, as by growth."""
+
+    def make_room(self, state: Mapping[str, Any], /) -> None:
+        """Hold the parameters that a saved state is about, before it is loaded."""
         ...
 
 
@@ -140,6 +150,8 @@ class PostSteps:
     def _seen(self, optimizer: Any, state: dict[str, Any]) -> None:
         """Remember what is saved for this one; the optimizer may still refuse it."""
         self._waiting = state.get(SAVED, {}).get(self.name)
+        if self._waiting is not None and isinstance(self.action, MakesRoom):
+            self.action.make_room(self._waiting["action"])
 
     def _loaded(self, optimizer: Any) -> None:
         waiting, self._waiting = self._waiting, None

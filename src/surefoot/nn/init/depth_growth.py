@@ -223,6 +223,10 @@ class Growing:
         """How often it has grown."""
         return {"done": self.done}
 
+    def make_room(self, state: Mapping[str, int]) -> None:
+        """Grow as often as before, so that the optimizer can take its state."""
+        self._up_to(int(state["done"]))
+
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Grow as often as before."""
         self._up_to(int(state["done"]))
