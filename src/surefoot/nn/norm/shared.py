@@ -1,0 +1,256 @@
+"""Values come in, normalised by statistics that some of them share they go out.
+
+All of batch, group and instance norm, masked or not, is this one function, fast where
+it runs eagerly, and in plain operations where it is traced or differentiated twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surefoot.nn.norm.across import sum_over_processes
+
+Correct = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From means and variances `[C]` to r and d `[C]`: the output is γ(x̂ r + d) + β."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Which values share statistics: a group of channels, in one sample or in all."""
+
+    groups: int
+    over_batch: bool
+    synced: bool
+    eps: float
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums of samples and groups `[N, G]` over what shares statistics."""
+        if not self.over_batch:
+            return sums
+        total = sums.sum(0, keepdim=True)
+        return sum_over_processes(total) if self.synced else total
+
+    def grouped(self, values: Tensor) -> Tensor:
+        """Values `[N, C, L]` as `[N, G, C/G, L]`, parameters `[C]` as `[G, C/G, 1]`."""
+        if values.dim() == 1:
+            return values.view(self.groups, -1, 1)
+        return values.unflatten(1, (self.groups, -1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Constants:
+    """r and d that were computed before, as a correction."""
+
+    r: Tensor
+    d: Tensor
+
+    def __call__(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        return self.r, self.d
+
+
+def normalised(
+    values: Tensor,
+    mask: Tensor | None,
+    *,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    shared: Shared,
+    correct: Correct | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What comes out, and the means, the variances and the counts of what shares them.
+
+    Values are `[N, C, *]`, the mask `[N, *]`. Statistics are at least in float32, have
+    shape `[N, G]`, or `[1, G]` over a batch, and no gradient.
+    """
+    exact = values if values.dtype == torch.float64 else values.float()
+    flat = exact.reshape(*values.shape[:2], -1)
+    there = mask if mask is None else mask.reshape(len(mask), -1)
+    rows = shared.over_batch and flat.shape[2] == 1  # [N, C]: samples are positions
+    if rows:
+        flat, there = flat.transpose(0, 2), there if there is None else there.mT
+    parts = (flat, there, weight, bias, shared, correct)
+    # What traces or transforms sees through plain operations only.
+    plain = torch.compiler.is_compiling() or _transformed()
+    out, *about = _plain(*parts) if plain else _InPlace.apply(*parts)  # pyright: ignore[reportGeneralTypeIssues]
+    mean, variance, count = (one.detach() for one in about)
+    out = out.transpose(0, 2) if rows else out
+    return out.reshape(values.shape).to(values.dtype), mean, variance, count
+
+
+def _transformed() -> bool:
+    """Whether torch.func is at work."""
+    return torch._C._are_functorch_transforms_active()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+
+
+def _plain(
+    values: Tensor,
+    mask: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    shared: Shared,
+    correct: Correct | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The formula, in operations that can be differentiated as often as one likes."""
+    x = _chosen(shared.grouped(values), mask)
+    count = _count(mask, x, shared)
+    mean = shared.total(x.sum((2, 3))) / count.clamp(min=1)
+    x = _chosen(x - mean[..., None, None], mask)
+    variance = shared.total((x * x).sum((2, 3))) / count.clamp(min=1)
+    x = x * (variance + shared.eps).rsqrt()[..., None, None]
+    if correct is not None:
+        r, d = correct(mean.detach()[0], variance.detach()[0])
+        weight, bias = _corrected(weight, bias, r=r, d=d)
+    if weight is not None:
+        x = x * shared.grouped(weight)
+    if bias is not None:
+        x = _chosen(x + shared.grouped(bias), mask)
+    return x.flatten(1, 2), mean, variance, count
+
+
+def _chosen(values: Tensor, mask: Tensor | None) -> Tensor:
+    return values if mask is None else torch.where(mask[:, None, None], values, 0.0)
+
+
+def _corrected(
+    weight: Tensor | None, bias: Tensor | None, *, r: Tensor, d: Tensor
+) -> tuple[Tensor, Tensor]:
+    """γr and γd + β, in which γ(x̂ r + d) + β is an ordinary affine map."""
+    scale, shift = (r, d) if weight is None else (weight * r, weight * d)
+    return scale, shift if bias is None else shift + bias
+
+
+def _count(mask: Tensor | None, values: Tensor, shared: Shared) -> Tensor:
+    """How many values share statistics: `[N, 1]`, or `[1, 1]` over a batch."""
+    if mask is None:
+        positions = values.new_full((len(values), 1), values.shape[3])
+    else:
+        positions = mask.sum(1, keepdim=True, dtype=values.dtype)
+    return shared.total(positions * values.shape[2])
+
+
+class _InPlace(torch.autograd.Function):
+    """The same in place: no more memory than torch's own layers, and their speed.
+
+    Memory that is touched first costs ten times what a pass over it does, so that
+    there is one new tensor forward and one backward. Masks are applied to the bits:
+    that is faster than a choice, and erases NaN, which a product would not.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, mask: Tensor | None, *rest: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        weight, bias, shared, correct = rest
+        x, bits = shared.grouped(values), _bits(mask, values)
+        count = _count(mask, x, shared)
+        if bits is None:
+            mean = shared.total(x.sum((2, 3))) / count.clamp(min=1)
+            y = x - mean[..., None, None]
+        else:
+            y = (_as_bits(x) & bits).view(x.dtype)
+            mean = shared.total(y.sum((2, 3))) / count.clamp(min=1)
+            _erase_(y.sub_(mean[..., None, None]), bits)
+        variance = shared.total(_squares(y)) / count.clamp(min=1)
+        inverse = (variance + shared.eps).rsqrt()
+        r = d = None
+        scale, shift = weight, bias
+        if correct is not None:
+            r, d = correct(mean[0], variance[0])
+            scale, shift = _corrected(weight, bias, r=r, d=d)
+        y.mul_(_slope(inverse, scale, shared))
+        if shift is not None:
+            _erase_(y.add_(shared.grouped(shift)), bits)
+        ctx.save_for_backward(
+            values, mask, weight, bias, mean, inverse, count, scale, r, d
+        )
+        ctx.shared = shared
+        ctx.mark_non_differentiable(mean, variance, count)
+        return y.view(values.shape), mean, variance, count
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return _differentiable(ctx, gradients[0])
+        values, mask, _, _, mean, inverse, count, scale, r, d = ctx.saved_tensors
+        shared: Shared = ctx.shared
+        x, given = shared.grouped(values), shared.grouped(gradients[0])
+        bits = _bits(mask, values)
+        if bits is None:
+            direct = given.sum(3)
+            g = given * x
+        else:
+            g = (_as_bits(given) & bits).view(x.dtype)
+            direct = g.sum(3)  # [N, G, C/G]
+            _erase_(g.mul_(x), bits)
+        along = (g.sum(3) - mean[..., None] * direct) * inverse[..., None]
+        # dx = (γg - Σγg/m - x̂ Σγgx̂/m)/σ, with x̂ = (x - μ)/σ
+        factor = -inverse / count.clamp(min=1)
+        slope = shared.total(_weighted(along, scale, shared)) * factor * inverse
+        level = shared.total(_weighted(direct, scale, shared)) * factor - slope * mean
+        torch.mul(given, _slope(inverse, scale, shared), out=g)
+        g.addcmul_(x, slope[..., None, None])
+        _erase_(g.add_(level[..., None, None]), bits)
+        for_weight = along.sum(0).flatten() if ctx.needs_input_grad[2] else None
+        for_bias = direct.sum(0).flatten()
+        if for_weight is not None and r is not None:
+            for_weight = for_weight * r + for_bias * d
+        if not ctx.needs_input_grad[3]:
+            for_bias = None
+        return g.view(values.shape), None, for_weight, for_bias, None, None
+
+
+def _differentiable(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """The backward pass of the plain formula, to be differentiated again."""
+    values, mask, weight, bias, *_, r, d = ctx.saved_tensors
+    # Views, so that what one was computed from is not followed from another.
+    x: Tensor = values.view_as(values)
+    w, b = (None if one is None else one.view_as(one) for one in (weight, bias))
+    correct = None if r is None else _Constants(r, d)
+    out = _plain(x, mask, w, b, ctx.shared, correct)[0]
+    wanted = [ctx.needs_input_grad[at] for at in (0, 2, 3)]
+    asked: list[Any] = [t for t, want in zip((x, w, b), wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(out, asked, gradient, create_graph=True))
+    for_x, for_w, for_b = (next(found) if want else None for want in wanted)
+    return for_x, None, for_w, for_b, None, None
+
+
+def _as_bits(values: Tensor) -> Tensor:
+    return values.view(torch.int32 if values.element_size() == 4 else torch.int64)
+
+
+def _bits(mask: Tensor | None, values: Tensor) -> Tensor | None:
+    """A mask as all bits or none, `[N, 1, 1, L]`, of the size of a value."""
+    if mask is None:
+        return None
+    kind = torch.int32 if values.element_size() == 4 else torch.int64
+    return mask.to(kind).neg_()[:, None, None]
+
+
+def _erase_(values: Tensor, bits: Tensor | None) -> None:
+    if bits is not None:
+        _as_bits(values).bitwise_and_(bits)
+
+
+def _squares(values: Tensor) -> Tensor:
+    """Σx² of groups `[N, G]`, without another tensor where rows lie in memory."""
+    if values.stride(3) == 1:
+        return torch.linalg.vector_norm(values, dim=(2, 3)).square_()
+    return (values * values).sum((2, 3))
+
+
+def _slope(inverse: Tensor, weight: Tensor | None, shared: Shared) -> Tensor:
+    """γ/σ, to be multiplied with `[N, G, C/G, L]`."""
+    scale = inverse[..., None, None]
+    return scale if weight is None else scale * shared.grouped(weight)
+
+
+def _weighted(sums: Tensor, weight: Tensor | None, shared: Shared) -> Tensor:
+    """Sums `[N, G, C/G]` of what is multiplied by γ, over the channels of a group."""
+    if weight is None:
+        return sums.sum(2)
+    return (sums * shared.grouped(weight)[..., 0]).sum(2)
