@@ -85,11 +85,42 @@ def linear_margin(
             f"inputs of shape {tuple(inputs.shape)} and weight of "
             f"{tuple(weight.shape)} came; expected [N, d] and [d] or [classes, d]"
         )
-    scores = inputs @ weight.mT if weight.dim() == 2 else inputs @ weight
-    scores = scores if bias is None else scores + bias
+    return score_margin(
+        linear_scores(inputs, weight, bias), weight, targets=targets, norm=norm
+    )
+
+
+def linear_scores(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Wx + b: `[N]` of a weight `[d]`, `[N, classes]` of one of `[classes, d]`."""
+    scores = inputs @ (weight.mT if weight.dim() == 2 else weight)
+    return scores if bias is None else scores + bias
+
+
+def score_margin(
+    scores: Tensor,
+    weight: Tensor,
+    *,
+    targets: Tensor | None = None,
+    norm: Norm = "l2",
+) -> Tensor:
+    """Distance to another decision, when what `weight` multiplies is all that moves.
+
+    Args:
+        scores: `[N]` or `[N, classes]`, of all that they are made of.
+        weight: `[d]` or `[classes, d]`, by which what moves enters the scores.
+        targets: see `linear_margin`.
+        norm: of the distance.
+
+    Returns:
+        `[N]`; infinite where no move changes the decision.
+
+    >>> score_margin(torch.tensor([2.0]), torch.tensor([3.0, 4.0]))
+    tensor([0.4000])
+    """
     if weight.dim() == 1:
         signed = scores.abs() if targets is None else scores * targets
-        return flip_distance(signed, weight.expand_as(inputs), norm=norm)
+        slopes = weight.expand(len(scores), -1)
+        return flip_distance(signed, slopes, norm=norm)
     chosen = scores.argmax(-1) if targets is None else targets
     gaps = scores.gather(1, chosen[:, None]) - scores
     slopes = weight[chosen][:, None] - weight
