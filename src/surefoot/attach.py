@@ -19,10 +19,11 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from surefoot.gradients.norms import weights_of
 from surefoot.probes.options import Options
 from surefoot.probes.recorder import Recorder
 from surefoot.probes.shield import Shield
-from surefoot.probes.streams import Watched, weights_of
+from surefoot.probes.streams import Watched
 from surefoot.probes.trace import user_line
 from surefoot.restore.hooks import VanishingHook
 from surefoot.run import Run

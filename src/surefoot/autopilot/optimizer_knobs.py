@@ -8,10 +8,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-import torch
-
 from surefoot.autopilot.live import Applied, KnobError, Live
-from surefoot.probes.streams import weights_of
+from surefoot.gradients.clipping import NormClip
+from surefoot.gradients.norms import total_norm, weights_of
 from surefoot.types import Change
 
 OUTLIER_TIMES = 8.0
@@ -38,12 +37,13 @@ def clip_norm(live: Live, change: Change) -> Applied:
     """Clip the norm of the whole gradient before each update."""
     most = _number(change)
 
-    def clip(optimizer: Any, args: Any, kwargs: Any) -> None:
-        scale = getattr(optimizer, "grad_scale", None)
-        bound = most if scale is None else most * float(scale)
-        torch.nn.utils.clip_grad_norm_(list(weights_of(optimizer)), bound)
-
-    return Applied("no clipping", f"clip at norm {most:g}", _before_steps(live, clip))
+    if most == 0:
+        raise KnobError(
+            "the change clip_norm set came with the amount 0, at which nothing moves; "
+            "expected a positive number"
+        )
+    undo = _before_steps(live, NormClip(most).before_step)
+    return Applied("no clipping", f"clip at norm {most:g}", undo)
 
 
 def set_option(live: Live, change: Change) -> Applied:
@@ -79,8 +79,7 @@ def skip_batch(live: Live, change: Change) -> Applied:
     history: deque[float] = deque(maxlen=OUTLIER_HISTORY)
 
     def skip(optimizer: Any, args: Any, kwargs: Any) -> None:
-        grads = [w.grad for w in weights_of(optimizer) if w.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(grads))
+        norm = total_norm(optimizer).item()
         known = len(history) == OUTLIER_HISTORY and change.amount == "outlier"
         most = OUTLIER_TIMES * median(history) if known else math.inf
         if math.isfinite(norm) and norm <= most:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from surefoot.gradients.update_ratio import relative_norms
 from surefoot.preflight.layers import Taps, first_float
 from surefoot.preflight.signs import ALIKE
 from surefoot.preflight.steps import Bench, first_update, fit, line
@@ -155,10 +156,11 @@ def _ratios(
     bench: Bench, change: list[torch.Tensor], trial: Trial
 ) -> Iterator[tuple[str, float]]:
     """Norm of the update over that of the weights, by parameter."""
-    for weight, delta in zip(bench.weights(), change, strict=True):
-        norm = float(weight.detach().float().norm())
-        if norm > 0 and id(weight) in trial.names:
-            yield trial.names[id(weight)], float(delta.float().norm()) / norm
+    weights = bench.weights()
+    ratios = relative_norms(change, weights).tolist() if weights else []
+    for weight, ratio in zip(weights, ratios, strict=True):
+        if math.isfinite(ratio) and id(weight) in trial.names:
+            yield trial.names[id(weight)], ratio
 
 
 def _alike(weight: torch.Tensor) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from surefoot.gradients.norms import grad_scale, norms_of
 from surefoot.types import Moment, Reading
 
 
@@ -26,7 +27,7 @@ def norms(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor | list[float]:
     present = [tensor for tensor in tensors if tensor is not None]
     if not present:
         return torch.full((len(tensors),), torch.nan)
-    found = _norms_of_present(present)
+    found = norms_of(present)
     if all(norm.is_cpu for norm in found):
         return _on_host(tensors, found)
     row = torch.stack(found)
@@ -52,33 +53,6 @@ def _on_host(
     return [math.nan if tensor is None else next(rest) for tensor in tensors]
 
 
-def _norms_of_present(
-    tensors: list[torch.Tensor],
-) -> list[torch.Tensor] | tuple[torch.Tensor, ...]:
-    """One 0-dim float32 norm a tensor: in few kernels where all are alike."""
-    home = tensors[0].device
-    if all(plain(tensor) and tensor.device == home for tensor in tensors):
-        return torch._foreach_norm(tensors, 2, dtype=torch.float32)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-    return [_single_norm(tensor).to(home) for tensor in tensors]
-
-
-_NARROW = frozenset({torch.float32, torch.bfloat16, torch.float16})
-
-
-def plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is dense, real and no wider than float32."""
-    return tensor.dtype in _NARROW and tensor.layout is torch.strided
-
-
-def _single_norm(tensor: torch.Tensor) -> torch.Tensor:
-    """The norm of a sparse, complex or double tensor."""
-    if tensor.layout == torch.sparse_coo:
-        tensor = tensor.coalesce().values()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
-    return torch.linalg.vector_norm(tensor.double()).float()
-
-
 def grad_norm(moment: Moment) -> list[Reading]:
     """Norm of each gradient as the update sees it: accumulated and unscaled.
 
@@ -86,8 +60,8 @@ def grad_norm(moment: Moment) -> list[Reading]:
     scale while it steps, and the gradients are divided by it here. A step that it
     skips has no norms: NaN.
     """
-    scale = getattr(moment.optimizer, "grad_scale", None)
-    if not isinstance(scale, torch.Tensor):
+    scale = grad_scale(moment.optimizer)
+    if scale is None:
         return [Reading(moment.step, "grad_norm", moment.names, norms(moment.grads))]
     # Divided first: the square of a scaled gradient may overflow.
     unscaled = [

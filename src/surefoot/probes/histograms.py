@@ -10,6 +10,7 @@ import time
 
 import torch
 
+from surefoot.gradients.norms import grad_scale
 from surefoot.probes.pairs import Places, gathered, samplable, spread
 from surefoot.probes.rhythm import Doubling
 from surefoot.probes.streams import Watched
@@ -56,8 +57,8 @@ class Histograms:
             self._places = spread([one.shape for one in self._weights], self._home)
         grads = [one.grad for one in self._weights]
         sample = gathered(grads, self._places, self._home)
-        scale = getattr(optimizer, "grad_scale", None)
-        if isinstance(scale, torch.Tensor):
+        scale = grad_scale(optimizer)
+        if scale is not None:
             sample = sample / scale.to(sample.device)
         shares = histograms(sample, self._places.owner, len(grads))
         missing = [at for at, grad in enumerate(grads) if grad is None]

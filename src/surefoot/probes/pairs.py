@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from surefoot.probes.gradients import plain
+from surefoot.gradients.norms import grad_scale, plain
 from surefoot.types import RUN, Moment, Reading
 
 MOST_OF_TENSOR = 4_096
@@ -155,8 +155,8 @@ def consecutive(moment: Moment) -> list[Reading]:
         return []
     grads = [moment.grads[i] for i in pair.rows]
     now = gathered(grads, pair.places, pair.grads.device)
-    scale = getattr(moment.optimizer, "grad_scale", None)
-    if isinstance(scale, torch.Tensor):
+    scale = grad_scale(moment.optimizer)
+    if scale is not None:
         now = now / scale.to(now.device)
     cosine, sharpness = _compared(pair, now)
     names = tuple(moment.names[i] for i in pair.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from surefoot.gradients.norms import weights_of
 from surefoot.probes.techniques import techniques
 from surefoot.types import Facts, Module, Parameter
 
@@ -155,12 +156,6 @@ def streams(
         )
         for stream, optimizer in optimizers.items()
     ]
-
-
-def weights_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
-    """All parameters of an optimizer, group by group."""
-    for group in optimizer.param_groups:
-        yield from group["params"]
 
 
 def recorded_weights(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
