@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional, init
 
 from surefoot.autopilot.live import Applied, KnobError, Live, modules_of
+from surefoot.nn.norm.channels import channel_layer_norm
 from surefoot.types import Change
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
@@ -44,10 +45,9 @@ class InputNorm(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Normalise over the features, then apply the inner module."""
-        image = values.dim() >= 4
-        features = values.movedim(1, -1) if image else values
-        normal = functional.layer_norm(features, features.shape[-1:])
-        return self.inner(normal.movedim(-1, 1) if image else normal)
+        if values.dim() >= 4:
+            return self.inner(channel_layer_norm(values))
+        return self.inner(functional.layer_norm(values, values.shape[-1:]))
 
 
 def replace_activation(live: Live, change: Change) -> Applied:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from surefoot.nn.norm.gap import shift_in_deviations
 from surefoot.probes.activations import BATCH_NORM
 from surefoot.types import Moment, Reading
 
@@ -107,8 +108,8 @@ def norm_gap(moment: Moment) -> list[Reading]:
     width = int(sum(moved.sizes))
     eps = torch.tensor(moved.eps, device=passes.device)
     owner = torch.repeat_interleave(sizes, output_size=width)
-    shift = (moved.after[0] - moved.before[0]).abs() / fractions[owner]
-    gap = shift / (moved.before[1] + eps[owner]).sqrt()
+    shift = (moved.after[0] - moved.before[0]) / fractions[owner]
+    gap = shift_in_deviations(shift, moved.before[1], eps[owner])
     largest = [part.amax() for part in gap.split(list(moved.sizes))]
     values = torch.where(passes > 0, torch.stack(largest), torch.nan)
     return [Reading(moment.step, "norm_gap", moved.names, values.float())]

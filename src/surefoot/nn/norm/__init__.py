@@ -7,6 +7,7 @@ from surefoot.nn.norm.channels import (
     channel_rms_norm,
 )
 from surefoot.nn.norm.errors import NormError
+from surefoot.nn.norm.gap import NormGap, norm_gap
 from surefoot.nn.norm.layer_norm_jacobian import layer_norm_jacobian
 from surefoot.nn.norm.masked import (
     BatchNormed,
@@ -23,6 +24,7 @@ from surefoot.nn.norm.masked_layers import (
 from surefoot.nn.norm.masks import lengths_to_mask
 from surefoot.nn.norm.moments import Moments, merged, moments_of
 from surefoot.nn.norm.query_key import QKNorm, qk_norm
+from surefoot.nn.norm.recalibrate import adapt_bn, recalibrate_bn
 from surefoot.nn.norm.recurrent_batch_norm import BatchNormLSTM
 from surefoot.nn.norm.recurrent_cells import LayerNormGRUCell, LayerNormLSTMCell
 from surefoot.nn.norm.recurrent_layers import LayerNormGRU, LayerNormLSTM
@@ -37,6 +39,7 @@ from surefoot.nn.norm.renorm import (
     BatchRenorm3d,
     batch_renorm,
 )
+from surefoot.nn.norm.replace import RULES, Replaced, groups_for, replace_norm
 from surefoot.nn.norm.scale_invariance import (
     ScaleInvariant,
     effective_learning_rate,
@@ -54,6 +57,7 @@ from surefoot.nn.norm.variance_error import (
 )
 
 __all__ = [
+    "RULES",
     "BatchNormLSTM",
     "BatchNormed",
     "BatchRenorm1d",
@@ -72,12 +76,15 @@ __all__ = [
     "Moments",
     "NormAdvice",
     "NormError",
+    "NormGap",
     "NormOption",
     "QKNorm",
     "RecurrentWeights",
+    "Replaced",
     "ScaleInvariant",
     "SigmaReparam",
     "Standardize",
+    "adapt_bn",
     "advise_norm",
     "batch_renorm",
     "channel_layer_norm",
@@ -85,6 +92,7 @@ __all__ = [
     "crossover_batch",
     "effective_learning_rate",
     "effective_size",
+    "groups_for",
     "layer_norm_gru_cell",
     "layer_norm_jacobian",
     "layer_norm_lstm_cell",
@@ -94,7 +102,10 @@ __all__ = [
     "masked_instance_norm",
     "merged",
     "moments_of",
+    "norm_gap",
     "qk_norm",
+    "recalibrate_bn",
+    "replace_norm",
     "scale_invariant_parameters",
     "sigma_reparam",
     "variance_error",
