@@ -10,10 +10,13 @@ import platform
 
 import torch
 
+from benchmarks.blocks import continual
 from benchmarks.blocks.measure import Measure, Result, result
 from benchmarks.tables import table
 
-FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = ()
+FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = (
+    ("Continual", continual.MEASURES),
+)
 """What is measured, by family; a file of this folder each."""
 
 

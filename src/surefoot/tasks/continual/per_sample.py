@@ -8,6 +8,7 @@ gradient: linear and convolution layers by a product of matrices, other weights 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from surefoot.tasks.continual.errors import ContinualError
-from surefoot.tasks.continual.layers import agrees, known_layers, power_sums, recorded
+from surefoot.tasks.continual.layers import (
+    known_layers,
+    power_sums,
+    raised,
+    recorded,
+    uses,
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets of a batch to the loss of each sample, `[samples]`."""
@@ -58,7 +65,10 @@ def output_of(model: nn.Module, inputs: Any) -> Tensor:
         ContinualError: it is no tensor with a row for each sample.
     """
     args, named = _arguments(inputs)
-    found = model(*args, **named)
+    return _tensor(model(*args, **named))
+
+
+def _tensor(found: Any) -> Tensor:
     if not isinstance(found, Tensor) or found.dim() < 1:
         raise ContinualError(
             f"the model returned {type(found).__name__}; expected a tensor [samples, "
@@ -88,27 +98,20 @@ def _by_layers(model: nn.Module, work: Work) -> dict[str, Tensor]:
         return {}
     with torch.enable_grad(), recorded(layers) as calls:
         total = work.loss(output_of(model, work.inputs), work.targets).sum()
+    used = uses(total)
     seen = {
-        name: calls[name][0]
-        for name in layers
-        if len(calls[name]) == 1
-        and len(calls[name][0][0]) == work.samples
-        and calls[name][0][1].requires_grad
+        name: own[0]
+        for name, own in calls.items()
+        if len(own) == 1
+        and len(own[0][0]) == work.samples
+        and all(used.get(id(w)) == 1 for w in layers[name].parameters())
     }
-    own = {n: dict(layers[n].named_parameters(prefix=n)) for n in seen}
-    outputs = [made for _, made in seen.values()]
-    weights = [w for named in own.values() for w in named.values()]
-    slopes = torch.autograd.grad(
-        total, [*outputs, *weights], allow_unused=True, materialize_grads=True
-    )
-    plain = iter(slopes[len(outputs) :])
+    slopes = torch.autograd.grad(total, [made for _, made in seen.values()])
     found: dict[str, Tensor] = {}
-    for (name, (given, _)), slope in zip(seen.items(), slopes, strict=False):
-        gradients = {key.rpartition(".")[2]: next(plain) for key in own[name]}
+    for (name, (given, _)), slope in zip(seen.items(), slopes, strict=True):
         sums = power_sums(layers[name], given.detach(), slope, power=work.power)
-        if agrees(sums, gradients, power=work.power):
-            prefix = f"{name}." if name else ""
-            found |= {prefix + key: powers for key, (powers, _) in sums.items()}
+        prefix = f"{name}." if name else ""
+        found |= {prefix + key: value for key, value in sums.items()}
     return found
 
 
@@ -127,20 +130,22 @@ def _by_vmap(model: nn.Module, work: Work, names: Sequence[str]) -> dict[str, Te
     wanted = {name: held.pop(name) for name in names}
 
     def loss(weights: dict[str, Tensor], inputs: Any, target: Tensor) -> Tensor:
-        args, named = _arguments(pytree.tree_map(lambda t: t[None], inputs))
-        output = functional_call(model, {**held, **weights}, args, named)
+        args, named = _arguments(_some(inputs, None))
+        output = _tensor(functional_call(model, {**held, **weights}, args, named))
         return work.loss(output, target[None]).sum()
 
     each = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
     size = sum(weight.numel() for weight in wanted.values())
     many = max(1, min(work.samples, CHUNK // size))
     found = {name: torch.zeros_like(weight) for name, weight in wanted.items()}
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        # torch then loops over the samples itself, which is no slower than this file
+        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
         for start in range(0, work.samples, many):
             part = slice(start, start + many)
             gradients = each(wanted, _some(work.inputs, part), work.targets[part])
             for name, one in gradients.items():
-                found[name] += _raised(one, work.power).sum(0)
+                found[name] += raised(one, work.power).sum(0)
     return found
 
 
@@ -159,7 +164,7 @@ def _one_by_one(
             loss, wanted, allow_unused=True, materialize_grads=True
         )
         for total, slope in zip(found, slopes, strict=True):
-            total += _raised(slope, work.power)
+            total += raised(slope, work.power)
     return dict(zip(names, found, strict=True))
 
 
@@ -173,9 +178,10 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
 
 
-def _some(inputs: Any, part: slice) -> Any:
-    return pytree.tree_map(lambda tensor: tensor[part], inputs)
+def _some(inputs: Any, part: slice | None) -> Any:
+    """Rows of every tensor of a nest; None puts a dimension of one before them."""
 
+    def rows(tensor: Tensor) -> Tensor:
+        return tensor[part]
 
-def _raised(values: Tensor, power: int) -> Tensor:
-    return values.square() if power == 2 else values.abs()
+    return pytree.tree_map(rows, inputs)
