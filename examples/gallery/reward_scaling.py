@@ -1,8 +1,8 @@
 """An agent with a critic, on rewards that are large.
 
 Walkers in a corridor are paid for each step, and more for reaching its far end. A
-critic that has to learn values of hundreds of thousands by clipped steps of SGD does not
-get there, so that what a step is worth is lost in what all steps are; with scaled
+critic that has to learn values of hundreds of thousands by clipped steps of SGD does
+not get there, so that what a step is worth is lost in what all steps are; with scaled
 rewards it does:
 
     python examples/gallery/reward_scaling.py --to reward_scaling.png
