@@ -13,9 +13,10 @@ from torch.nn import functional as F  # noqa: N812
 
 import surefoot
 from preflight_setups import Setup, clusters, cross_entropy, mlp, squared_error
+from surefoot.nn.init.layers import difference
 from surefoot.preflight.catalogue import RULES
 from surefoot.preflight.measure import measure
-from surefoot.preflight.signs import difference, weighted
+from surefoot.preflight.signs import weighted
 from surefoot.preflight.trial import Subject
 
 Make = Callable[[], Setup]

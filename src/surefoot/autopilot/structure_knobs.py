@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 
-import torch
 from torch import nn
-from torch.nn import functional, init
 
 from surefoot.autopilot.live import Applied, KnobError, Live, modules_of
-from surefoot.nn.norm.channels import channel_layer_norm
+from surefoot.nn.init.activations import activations_of
+from surefoot.nn.init.activations import replace_activation as put_activation
+from surefoot.nn.init.draws import initialize_, weighted_layers_of
+from surefoot.nn.init.errors import InitError
+from surefoot.nn.init.surgery import insert_norm as put_norm
 from surefoot.types import Change
-
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "elu": nn.ELU,
-}
-BENDS = (
-    *ACTIVATIONS.values(),
-    nn.Sigmoid,
-    nn.Hardsigmoid,
-    nn.Hardtanh,
-    nn.Softsign,
-    nn.ReLU6,
-    nn.SELU,
-)
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-class InputNorm(nn.Module):
-    """Layer normalisation of whatever comes in over its features, then a module.
-
-    Without parameters of its own, so that an optimizer made before it holds all
-    there is. Features are the last dimension, channels for images `[N, C, H, W]`.
-    """
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Normalise over the features, then apply the inner module."""
-        if values.dim() >= 4:
-            return self.inner(channel_layer_norm(values))
-        return self.inner(functional.layer_norm(values, values.shape[-1:]))
 
 
 def replace_activation(live: Live, change: Change) -> Applied:
@@ -57,25 +22,22 @@ def replace_activation(live: Live, change: Change) -> Applied:
         KnobError: the new one is unknown, or the layers hold none, as where the
             model calls its activations as functions.
     """
-    kind = ACTIVATIONS.get(str(change.amount))
-    if kind is None:
-        raise KnobError(
-            f"the activation {change.amount!r} came; expected one of "
-            f"{', '.join(ACTIVATIONS)}"
-        )
-    old = _bends(live, change)
-    undo = _swap(live, {name: kind() for name in old})
-    before = ", ".join(sorted({type(module).__name__ for module in old.values()}))
-    return Applied(before, f"{kind.__name__} in {len(old)} places", undo)
+    model, layers = _whole(live), _bends(live, change)
+    try:
+        done = put_activation(model, str(change.amount), within=layers)
+    except InitError as error:
+        raise KnobError(str(error)) from error
+    after = f"{done.after} in {done.count} places"
+    return Applied(", ".join(done.before), after, done.undo)
 
 
 def insert_norm(live: Live, change: Change) -> Applied:
     """Normalise the input of each activation among the layers."""
     if change.amount != "layer_norm":
         raise KnobError(f"the norm {change.amount!r} came; expected 'layer_norm'")
-    old = _bends(live, change)
-    undo = _swap(live, {name: InputNorm(module) for name, module in old.items()})
-    return Applied("no norm", f"layer norm before {len(old)} activations", undo)
+    done = put_norm(_whole(live), _bends(live, change))
+    after = f"layer norm before {done.count} activations"
+    return Applied("no norm", after, done.undo)
 
 
 def initialize(live: Live, change: Change) -> Applied:
@@ -84,73 +46,49 @@ def initialize(live: Live, change: Change) -> Applied:
     Among the layers, or everywhere where none of them has weights; the seed is the
     run's, the random stream is not.
     """
-    draw = _draws(live.generator).get(str(change.amount))
-    if draw is None:
-        raise KnobError(
-            f"the initialisation {change.amount!r} came; expected kaiming_normal, "
-            "xavier_normal or orthogonal"
+    model, layers = _whole(live), _names(live, change)
+    if not weighted_layers_of(model, layers):
+        layers = []
+    try:
+        done = initialize_(
+            model,
+            str(change.amount),
+            within=layers,
+            activation="relu" if change.amount == "kaiming_normal" else "linear",
+            generator=live.generator,
         )
-    named = modules_of(live, change.layers)
-    targets = [m for m in named.values() if isinstance(m, WEIGHTED)]
-    if not targets:
-        targets = [m for m in modules_of(live, ()).values() if isinstance(m, WEIGHTED)]
-    weights = [w for m in targets for w in (m.weight, m.bias) if w is not None]  # pyright: ignore[reportUnnecessaryComparison]
-    before = [weight.detach().clone() for weight in weights]
-    with torch.no_grad():
-        for weight in weights:
-            if weight.dim() > 1:
-                draw(weight)
-            else:
-                weight.zero_()
-
-    def undo() -> None:
-        with torch.no_grad():
-            for weight, old in zip(weights, before, strict=True):
-                weight.copy_(old)
-
-    return Applied("as built", f"{change.amount} in {len(targets)} layers", undo)
+    except InitError as error:
+        raise KnobError(str(error)) from error
+    return Applied("as built", f"{change.amount} in {done.count} layers", done.undo)
 
 
-def _draws(
-    generator: torch.Generator,
-) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Initialisations by name."""
-    return {
-        "kaiming_normal": lambda w: init.kaiming_normal_(
-            w, nonlinearity="relu", generator=generator
-        ),
-        "xavier_normal": lambda w: init.xavier_normal_(w, generator=generator),
-        "orthogonal": lambda w: init.orthogonal_(w, generator=generator),
-    }
+def _whole(live: Live) -> nn.Module:
+    """All models of a run as one, whose names are those of the layers."""
+    if len(live.models) == 1:
+        return next(iter(live.models.values()))
+    whole = nn.Module()
+    for key, model in live.models.items():
+        whole.add_module(key, model)
+    return whole
 
 
-def _bends(live: Live, change: Change) -> Mapping[str, nn.Module]:
+def _names(live: Live, change: Change) -> list[str]:
+    """The layers of a change that there are.
+
+    Raises:
+        KnobError: one is in no model.
+    """
+    return list(modules_of(live, change.layers)) if change.layers else []
+
+
+def _bends(live: Live, change: Change) -> Sequence[str]:
     """The activation modules among the layers; all of them if the layers hold none."""
-    for layers in (change.layers, ()):
-        named = modules_of(live, layers)
-        found = {name: m for name, m in named.items() if isinstance(m, BENDS)}
-        if found:
-            return found
+    layers, model = _names(live, change), _whole(live)
+    found = activations_of(model, layers) or activations_of(model)
+    if found:
+        return list(found)
     raise KnobError(
         f"the change {change.knob} {change.op} came for a model without activation "
         "modules; expected modules such as nn.Sigmoid(); a function called in "
         "forward() can only be changed in the script"
     )
-
-
-def _swap(live: Live, new: Mapping[str, nn.Module]) -> Callable[[], None]:
-    """Put modules in the places of others of the same names; undo goes out."""
-    named = modules_of(live, ())
-    old: list[tuple[nn.Module, str, nn.Module]] = []
-    for name, module in new.items():
-        parent, _, last = name.rpartition(".")
-        owner = named[parent]
-        old.append((owner, last, getattr(owner, last)))
-        module.train(getattr(owner, last).training)
-        setattr(owner, last, module)
-
-    def undo() -> None:
-        for owner, last, module in old:
-            setattr(owner, last, module)
-
-    return undo

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from surefoot.nn.init.layers import Layer
 from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     FAR_ABOVE,
@@ -15,7 +16,7 @@ from surefoot.preflight.signs import (
     outlier,
 )
 from surefoot.preflight.tape import LossCall
-from surefoot.preflight.trial import Layer, Trial
+from surefoot.preflight.trial import Trial
 from surefoot.types import Evidence
 
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")

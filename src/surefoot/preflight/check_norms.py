@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from surefoot.nn.init.layers import Layer
 from surefoot.nn.norm.variance_error import crossover_batch, variance_error
 from surefoot.preflight.report import Notice
-from surefoot.preflight.trial import Layer, Trial
+from surefoot.preflight.trial import Trial
 from surefoot.types import Evidence
 
 WU_HE = "Wu & He 2018, arXiv:1803.08494"

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+from surefoot.nn.init.layers import Layer, difference, is_zero, slope
 from surefoot.preflight.report import Notice
 from surefoot.preflight.signs import (
     ALIKE,
@@ -14,18 +15,15 @@ from surefoot.preflight.signs import (
     LITTLE,
     OUTLIER,
     SATURATED,
-    difference,
     explodes,
     guess_ratio,
     inputs_large,
-    is_zero,
     learns_nothing,
     outlier,
     overshoots,
-    slope,
     weighted,
 )
-from surefoot.preflight.trial import Layer, Trial
+from surefoot.preflight.trial import Trial
 from surefoot.types import Evidence
 
 FADED = 1e-3

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import torch
 
+from surefoot.nn.init.layers import Layer
 from surefoot.preflight.check_loss import OUTSIDE, outside
 from surefoot.preflight.report import Notice
-from surefoot.preflight.trial import Layer, Trial
+from surefoot.preflight.trial import Trial
 from surefoot.types import Evidence
 
 GRAPH = "the autograd graph of the first loss"

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 
 from surefoot.gradients.update_ratio import relative_norms
-from surefoot.preflight.layers import Taps, first_float
+from surefoot.nn.init.layers import Taps, first_float
 from surefoot.preflight.signs import ALIKE
 from surefoot.preflight.steps import Bench, first_update, fit, line
 from surefoot.preflight.tape import Tape

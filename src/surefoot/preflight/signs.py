@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import median
 
-import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from surefoot.nn.init.layers import Layer, difference, multiplying
 from surefoot.preflight.tape import LossCall
-from surefoot.preflight.trial import Layer, Trial
+from surefoot.preflight.trial import Trial
 
 EXPERIMENT = "experiment: benchmarks/preflight.py"
 
@@ -94,11 +93,7 @@ def learns_nothing(trial: Trial) -> bool:
 
 def weighted(trial: Trial) -> list[Layer]:
     """The layers that multiply by a matrix, embeddings left out, in forward order."""
-    return [
-        one
-        for one in trial.layers
-        if one.weighted and not isinstance(one.module, nn.Embedding)
-    ]
+    return multiplying(trial.layers)
 
 
 def first_input(trial: Trial) -> Layer | None:
@@ -139,29 +134,3 @@ def outlier(trial: Trial) -> tuple[str, float] | None:
     if usual <= 0 or sizes[name] < OUTLIER or sizes[name] < OUTLIER * usual:
         return None
     return name, sizes[name] / usual
-
-
-def slope(values: Sequence[float]) -> float:
-    """The factor from one value to the next, by least squares on their logarithms.
-
-    >>> round(slope([8.0, 4.0, 2.0, 1.0]), 3)
-    0.5
-    """
-    points = [(i, math.log(v)) for i, v in enumerate(values) if v > 0]
-    if len(points) < 2:
-        return math.nan
-    mid_x = sum(x for x, _ in points) / len(points)
-    mid_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mid_x) ** 2 for x, _ in points)
-    return math.exp(sum((x - mid_x) * (y - mid_y) for x, y in points) / spread)
-
-
-def difference(one: Layer) -> float:
-    """How much the outputs of different rows differ: their standard deviation."""
-    return one.rms * math.sqrt(one.between) if one.between >= 0 else math.nan
-
-
-def is_zero(module: nn.Module) -> bool:
-    """Whether all matrices of a module are zero."""
-    matrices = [w for w in module.parameters(False) if w.dim() >= 2]
-    return bool(matrices) and not any(bool(torch.any(w != 0)) for w in matrices)

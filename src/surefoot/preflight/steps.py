@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from surefoot.preflight.layers import between, first_float, rows
+from surefoot.nn.init.layers import between, first_float, rows
 from surefoot.preflight.tape import Tape
 from surefoot.preflight.trial import Fit, Line, Subject
 from surefoot.restore.bare_step import bare_step

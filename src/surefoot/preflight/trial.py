@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from surefoot.nn.init.layers import Layer
 from surefoot.preflight.tape import LossCall
 from surefoot.probes.wiring import Wiring
 from surefoot.types import LossFunction
@@ -49,42 +50,6 @@ class Subject:
         """Tensors that the optimizer changes, by identity."""
         groups = [] if self.optimizer is None else self.optimizer.param_groups
         return {id(weight): weight for group in groups for weight in group["params"]}
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What one module without children put out in the first pass.
-
-    `rms`, `absmax` are of the output, `between` is the share of its mean square that
-    differs between rows (examples or places), `dead` the share of units that are zero
-    in every row, `saturated` the share of outputs at the ends of a sigmoid or tanh.
-    `rows` is how many values each unit had. `gradient` is the norm of the loss's
-    gradient with respect to the output; NaN where none came back.
-    """
-
-    name: str
-    kind: str
-    module: nn.Module
-    shape: tuple[int, ...]
-    rms: float
-    absmax: float
-    between: float
-    dead: float
-    saturated: float
-    rows: int
-    finite: bool
-    gradient: float = math.nan
-    input_rms: float = math.nan
-    input_between: float = math.nan
-    input_dead: float = math.nan
-    half: bool = False
-    """Whether the output is in float16."""
-    input_finite: bool = True
-
-    @property
-    def weighted(self) -> bool:
-        """Whether it multiplies by a matrix: linear, convolution, recurrent."""
-        return any(weight.dim() >= 2 for weight in self.module.parameters(False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Models come in, initialised, audited, grown, frozen or rebuilt ones go out."""
 
 from surefoot.nn.init.activations import Swapped, activations_of, replace_activation
+from surefoot.nn.init.audit import InitAudit, LayerAudit, audit_init
 from surefoot.nn.init.depth_growth import Growing, Grown, grow_depth
 from surefoot.nn.init.depth_scaled import (
     DeepNorm,
@@ -16,6 +17,7 @@ from surefoot.nn.init.errors import GrowthError, InitError
 from surefoot.nn.init.freezing import GradualUnfreezing, freeze, unfreeze
 from surefoot.nn.init.gains import gain
 from surefoot.nn.init.identity import identity_block, identity_error, residual_block
+from surefoot.nn.init.lsuv import Scaled, lsuv_
 from surefoot.nn.init.places import Rebuilt
 from surefoot.nn.init.recurrent import (
     ResidualCell,
@@ -37,18 +39,22 @@ __all__ = [
     "Growing",
     "Grown",
     "GrowthError",
+    "InitAudit",
     "InitError",
     "InputNorm",
+    "LayerAudit",
     "LayerScale",
     "Rebuilt",
     "Residual",
     "ResidualCell",
+    "Scaled",
     "Skip",
     "SkipInit",
     "Split",
     "Swapped",
     "activations_of",
     "add_skip",
+    "audit_init",
     "chrono_init_",
     "deepnorm",
     "deepnorm_",
@@ -65,6 +71,7 @@ __all__ = [
     "identity_recurrence_",
     "initialize_",
     "insert_norm",
+    "lsuv_",
     "reinitialize",
     "replace_activation",
     "residual_block",

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from surefoot.nn.init.joining import Joining, check_unwrapped
 from surefoot.nn.init.places import Rebuilt, module_at, put, with_weights
 from surefoot.nn.init.residual import SkipInit, same_shape
+from surefoot.nn.norm.channels import channel_layer_norm
 
 
 class Skip(nn.Module):
@@ -63,10 +64,9 @@ class InputNorm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Normalise over the features, then apply the inner module."""
-        image = values.dim() >= 4
-        features = values.movedim(1, -1) if image else values
-        normal = functional.layer_norm(features, features.shape[-1:])
-        return self.inner(normal.movedim(-1, 1) if image else normal)
+        if values.dim() >= 4:
+            return self.inner(channel_layer_norm(values))
+        return self.inner(functional.layer_norm(values, values.shape[-1:]))
 
 
 def add_skip(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from surefoot.nn.flow.units import RANGES, saturated, unit_rows
-from surefoot.preflight.trial import Layer
 
 MOST_ELEMENTS = 1_000_000
 """Elements of an output that are looked at; evenly spaced rows of a larger one."""
@@ -20,6 +19,42 @@ MOST_ELEMENTS = 1_000_000
 NEAR = 0.01
 """Outputs within this share of the range from an end count as saturated: a sigmoid or
 tanh has 4 % of its largest slope there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one module without children put out in the first pass.
+
+    `rms`, `absmax` are of the output, `between` is the share of its mean square that
+    differs between rows (examples or places), `dead` the share of units that are zero
+    in every row, `saturated` the share of outputs at the ends of a sigmoid or tanh.
+    `rows` is how many values each unit had. `gradient` is the norm of the loss's
+    gradient with respect to the output; NaN where none came back.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module
+    shape: tuple[int, ...]
+    rms: float
+    absmax: float
+    between: float
+    dead: float
+    saturated: float
+    rows: int
+    finite: bool
+    gradient: float = math.nan
+    input_rms: float = math.nan
+    input_between: float = math.nan
+    input_dead: float = math.nan
+    half: bool = False
+    """Whether the output is in float16."""
+    input_finite: bool = True
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it multiplies by a matrix: linear, convolution, recurrent."""
+        return any(weight.dim() >= 2 for weight in self.module.parameters(False))
 
 
 class Taps:
@@ -124,6 +159,41 @@ def first_float(value: Any) -> torch.Tensor | None:
     if isinstance(value, (list, tuple)):
         return next((t for v in value if (t := first_float(v)) is not None), None)
     return None
+
+
+def multiplying(layers: Iterable[Layer]) -> list[Layer]:
+    """Those that multiply by a matrix, embeddings left out."""
+    return [
+        one
+        for one in layers
+        if one.weighted and not isinstance(one.module, nn.Embedding)
+    ]
+
+
+def slope(values: Sequence[float]) -> float:
+    """The factor from one value to the next, by least squares on their logarithms.
+
+    >>> round(slope([8.0, 4.0, 2.0, 1.0]), 3)
+    0.5
+    """
+    points = [(i, math.log(v)) for i, v in enumerate(values) if v > 0]
+    if len(points) < 2:
+        return math.nan
+    mid_x = sum(x for x, _ in points) / len(points)
+    mid_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - mid_x) ** 2 for x, _ in points)
+    return math.exp(sum((x - mid_x) * (y - mid_y) for x, y in points) / spread)
+
+
+def difference(one: Layer) -> float:
+    """How much the outputs of different rows differ: their standard deviation."""
+    return one.rms * math.sqrt(one.between) if one.between >= 0 else math.nan
+
+
+def is_zero(module: nn.Module) -> bool:
+    """Whether all matrices of a module are zero."""
+    matrices = [w for w in module.parameters(False) if w.dim() >= 2]
+    return bool(matrices) and not any(bool(torch.any(w != 0)) for w in matrices)
 
 
 def _dead(flat: torch.Tensor) -> float:
