@@ -10,12 +10,14 @@ import platform
 
 import torch
 
-from benchmarks.blocks import continual
+from benchmarks.blocks import clipping, continual, projection
 from benchmarks.blocks.measure import Measure, Result, result
 from benchmarks.tables import table
 
 FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = (
     ("Continual", continual.MEASURES),
+    ("Projection", projection.MEASURES),
+    ("Clipping", clipping.MEASURES),
 )
 """What is measured, by family; a file of this folder each."""
 

@@ -14,19 +14,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from surefoot.gradients.norms import (
     grad_scale,
-    local_part,
     norm_row,
+    uniform,
     unscaled,
     weights_of,
 )
+from surefoot.gradients.scaling import scale_, shortened
 from surefoot.schedules.scheduled import Scheduled, value_at
 
 NonFinite = Literal["keep", "skip", "raise"]
@@ -37,6 +40,40 @@ SAVED = "clips"
 
 class ClipError(ValueError):
     """A threshold, a state or gradients that a clip cannot work with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Norms of one update, in the numbers of the place where the gradients are.
+
+    A rule is written once, for `xp`: torch on a device, where nothing is looked at;
+    numpy on the host, where twenty small operations would take torch as long as the
+    norms themselves.
+
+    Attributes:
+        xp: numpy or torch, with the same names for what is used.
+        whole: the norm of the whole gradient, a number or 0-dim.
+        row: of each gradient that is there, `[present]`.
+        absent: which of the parameters have none, by place; empty if all have one.
+    """
+
+    xp: Any
+    whole: Any
+    row: Any
+    home: torch.device
+    absent: tuple[int, ...]
+
+    @classmethod
+    def of(cls, row: Tensor, absent: Sequence[int] = ()) -> Self:
+        """Norms as a tensor, as numbers of their place."""
+        whole = torch.linalg.vector_norm(row)
+        if not row.is_cpu:
+            return cls(torch, whole, row, row.device, tuple(absent))
+        return cls(np, whole.numpy()[()], row.numpy(), row.device, tuple(absent))
+
+    def finite(self) -> Any:
+        """Whether the whole is neither infinite nor NaN."""
+        return self.whole < math.inf
 
 
 class Clip(ABC):
@@ -137,12 +174,17 @@ class Clip(ABC):
                     f"{tuple(one.shape)}: it was saved with other settings"
                 )
 
-    def _remembered(self, name: str, device: torch.device) -> Tensor:
-        """A tensor of the memory, on a device."""
+    def _recall(self, name: str, norms: Norms) -> Any:
+        """What is remembered, as the numbers of these norms; to be written in place."""
         held = self.memory[name]
-        if held.device != device:
-            held = self.memory[name] = held.to(device)
-        return held
+        if held.device != norms.home:
+            held = self.memory[name] = held.to(norms.home)
+        return held.numpy() if norms.xp is np else held
+
+    def _remember(self, name: str, numbers: Any) -> None:
+        """Keep an array or a tensor."""
+        one = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
+        self.memory[name] = one
 
 
 class AttachedClip:
@@ -246,92 +288,49 @@ class NormClip(Clip):
         return f"{type(self).__name__}({shown})"
 
     def _clip(self, weights: Sequence[Tensor], scale: float | Tensor | None) -> Tensor:
-        present = [one for one in weights if one.grad is not None]
-        if not present:
+        grads = [one.grad for one in weights if one.grad is not None]
+        if not grads:
             return torch.zeros(())
-        grads = [one.grad for one in present if one.grad is not None]
-        row = unscaled(norm_row(grads), scale)
-        norm = torch.linalg.vector_norm(row)
-        if self._refused(norm, present):
-            return norm
-        scale_(grads, self._factor(norm, row, weights))
-        return norm
+        few = len(grads) < len(weights)
+        absent = [i for i, one in enumerate(weights) if few and one.grad is None]
+        alike = uniform(grads)
+        norms = Norms.of(unscaled(norm_row(grads, alike=alike), scale), absent)
+        skipped = self._refused(norms)
+        # What cannot be computed of a norm that is not finite is not chosen either.
+        with np.errstate(all="ignore"):
+            factor = self._factor(norms)
+        if skipped:
+            for one in weights:
+                one.grad = None
+        else:
+            scale_(grads, factor, alike=alike)
+        return torch.as_tensor(norms.whole)
 
-    def _refused(self, norm: Tensor, present: Sequence[Tensor]) -> bool:
-        """Whether a gradient is not finite and nothing is left to clip."""
-        looked_at = norm.is_cpu or self.nonfinite != "keep"
-        if not looked_at or math.isfinite(norm.item()):
+    def _refused(self, norms: Norms) -> bool:
+        """Whether the gradients are to be removed, as they are not finite."""
+        if self.nonfinite == "keep" or math.isfinite(norms.whole):
             return False
         if self.nonfinite == "raise":
             raise ClipError(
                 f"the gradient of update {self.step} of this clip is not finite; look "
                 "for the first layer whose gradient is NaN or infinite"
             )
-        if self.nonfinite == "skip":
-            for one in present:
-                one.grad = None
         return True
 
-    def _factor(self, norm: Tensor, row: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """What to multiply by: shape `[]`, or `[present]` for one each.
+    def _factor(self, norms: Norms) -> Any:
+        """What to multiply by: one number, or `[present]` for one each.
 
-        Where no look at the host was taken, the norm may still be NaN or infinite.
+        Norms may be NaN or infinite; then it is 1.
         """
-        threshold = self._threshold(norm)
-        if self.ceiling is None:
-            return shortened(norm, threshold)
-        highest = value_at(self.ceiling, self.step)
-        return shortened(norm, torch.clamp(threshold, max=highest))
+        threshold = self._threshold(norms)
+        if self.ceiling is not None:
+            highest = value_at(self.ceiling, self.step)
+            threshold = norms.xp.where(threshold > highest, highest, threshold)
+        return shortened(norms.xp, norms.whole, threshold)
 
-    def _threshold(self, norm: Tensor) -> Tensor:
+    def _threshold(self, norms: Norms) -> Any:
         """The threshold before the ceiling; infinite if there is none."""
-        return torch.full_like(norm, math.inf)
-
-
-def shortened(norm: Tensor, threshold: Tensor) -> Tensor:
-    """threshold/norm where a finite norm is larger than that, else 1."""
-    long = (norm > threshold) & (norm < math.inf)
-    return torch.where(long, threshold / norm, 1.0)
-
-
-def scale_(grads: Sequence[Tensor], factor: Tensor) -> None:
-    """Multiply gradients by one factor, or by one each; by 1 keeps all bits."""
-    parts = [local_part(grad) for grad in grads]
-    if factor.is_cpu:
-        _scale_on_host(parts, factor)
-    elif factor.dim() == 0:
-        for device, alike in _by_device(parts):
-            _multiply(alike, factor.to(device))
-    else:
-        each = [one.to(p.device) for one, p in zip(factor, parts, strict=True)]
-        torch._foreach_mul_(parts, each)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-
-
-def _scale_on_host(parts: Sequence[Tensor], factor: Tensor) -> None:
-    """Only what has a factor other than 1 is touched."""
-    if factor.dim() == 0:
-        if factor.item() != 1.0:
-            for device, alike in _by_device(parts):
-                _multiply(alike, factor.to(device))
-        return
-    for part, own in zip(parts, factor.tolist(), strict=True):
-        if own != 1.0:
-            part.mul_(own)
-
-
-def _multiply(parts: list[Tensor], factor: Tensor) -> None:
-    if all(part.layout is torch.strided for part in parts):
-        torch._foreach_mul_(parts, factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-    else:
-        for part in parts:
-            part.mul_(factor)
-
-
-def _by_device(parts: Sequence[Tensor]) -> list[tuple[torch.device, list[Tensor]]]:
-    devices = dict.fromkeys(part.device for part in parts)
-    if len(devices) == 1:
-        return [(parts[0].device, list(parts))]
-    return [(one, [p for p in parts if p.device == one]) for one in devices]
+        return norms.xp.full_like(norms.whole, math.inf)
 
 
 def positive(value: float | Scheduled, name: str, *, most: float = math.inf) -> None:

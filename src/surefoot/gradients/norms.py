@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 _NARROW = frozenset({torch.float32, torch.bfloat16, torch.float16})
+_WHOLE = (Tensor, torch.nn.Parameter)
+"""Types that are no DTensor, which most are: asking for the type is cheap."""
 
 
 def weights_of(optimizer: Optimizer) -> Iterator[Tensor]:
@@ -34,6 +36,14 @@ def plain(tensor: Tensor) -> bool:
     return tensor.dtype in _NARROW and tensor.layout is torch.strided
 
 
+def uniform(tensors: Sequence[Tensor]) -> bool:
+    """Whether all are plain, whole and on one device, so that one kernel does."""
+    home = tensors[0].device
+    return all(
+        plain(one) and one.device == home and type(one) in _WHOLE for one in tensors
+    )
+
+
 def norms_of(tensors: list[Tensor]) -> list[Tensor] | tuple[Tensor, ...]:
     """2-norm of each tensor, 0-dim float32, on the device of the first.
 
@@ -41,13 +51,15 @@ def norms_of(tensors: list[Tensor]) -> list[Tensor] | tuple[Tensor, ...]:
     float32, since they overflow otherwise; sparse tensors count by their values.
     """
     home = tensors[0].device
-    if all(plain(tensor) and tensor.device == home for tensor in tensors):
+    if all(plain(one) and one.device == home for one in tensors):
         return torch._foreach_norm(tensors, 2, dtype=torch.float32)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
     return [_single_norm(tensor).to(home) for tensor in tensors]
 
 
-def norm_row(tensors: list[Tensor]) -> Tensor:
+def norm_row(tensors: list[Tensor], *, alike: bool = False) -> Tensor:
     """2-norm of each tensor, shape `[len(tensors)]`, float32, on one device.
+
+    `alike` says that they are known to be `uniform`.
 
     That of a tensor which is sharded over processes is the norm of the whole: all of
     them take part, in one exchange of all norms.
@@ -55,6 +67,8 @@ def norm_row(tensors: list[Tensor]) -> Tensor:
     >>> norm_row([torch.tensor([3.0, 4.0]), torch.ones(4)])
     tensor([5., 2.])
     """
+    if alike:
+        return torch.stack(torch._foreach_norm(tensors, 2, dtype=torch.float32))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
     if any(is_sharded(tensor) for tensor in tensors):
         return _whole_norms(tensors)
     return torch.stack(norms_of(tensors))
@@ -80,9 +94,7 @@ def local_part(tensor: Tensor) -> Tensor:
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether it is a DTensor, as all parameters are under `fully_shard`."""
-    return type(tensor) not in (Tensor, torch.nn.Parameter) and hasattr(
-        tensor, "full_tensor"
-    )
+    return type(tensor) not in _WHOLE and hasattr(tensor, "full_tensor")
 
 
 def _single_norm(tensor: Tensor) -> Tensor:

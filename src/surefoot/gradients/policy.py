@@ -12,14 +12,15 @@ import math
 from collections import deque
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from surefoot.gradients.clipping import (
     ClipError,
     NonFinite,
     NormClip,
+    Norms,
     positive,
     whole,
 )
@@ -98,13 +99,15 @@ class PolicyClip(NormClip):
         """What is clipped at now; infinite before the first window is full."""
         return self.memory["threshold_median"][0].item()
 
-    def _threshold(self, norm: Tensor) -> Tensor:
-        norms = self._remembered("norms", norm.device)
-        norms[self.step % self.window] = torch.where(norm < math.inf, norm, torch.nan)
-        threshold = torch.full_like(norm, self.threshold)
+    def _threshold(self, norms: Norms) -> Any:
+        held = self._recall("norms", norms)
+        place = self.step % self.window
+        held[place] = norms.xp.where(norms.finite(), norms.whole, math.nan)
+        threshold = norms.xp.full_like(norms.whole, self.threshold)
         seen = self.step + 1
         if seen >= self.window and seen % max(1, self.window // LOOKS) == 0:
-            self._look(norms.roll(-(seen % self.window)).tolist())
+            told: list[float] = held.tolist()
+            self._look(told[place + 1 :] + told[: place + 1])
         return threshold
 
     def _look(self, norms: list[float]) -> None:

@@ -12,10 +12,9 @@ from surefoot.gradients.clipping import (
     Clip,
     ClipError,
     positive,
-    scale_,
-    shortened,
 )
 from surefoot.gradients.norms import local_part, norm_row, unscaled
+from surefoot.gradients.scaling import scale_, shortened
 from surefoot.schedules.scheduled import Scheduled, value_at
 
 
@@ -112,7 +111,8 @@ def _clip_all(
         grads = [grad for _, grad in vectors]
         norms = norm_row(grads)
         most = norm_row([weight for weight, _ in vectors]).clamp_(min=eps)
-        scale_(grads, shortened(unscaled(norms, scale), most.mul_(clipping)))
+        factor = shortened(torch, unscaled(norms, scale), most.mul_(clipping))
+        scale_(grads, factor.numpy() if factor.is_cpu else factor)
         found.append(norms)
     return found
 
@@ -128,7 +128,7 @@ def _clip_rows(
     """Scale the rows of one gradient; their norms from before go out."""
     most = _row_norms(weight).clamp_(min=eps).mul_(clipping)
     norms = _row_norms(grad)
-    factor = shortened(unscaled(norms, scale), most)
+    factor = shortened(torch, unscaled(norms, scale), most)
     # On the host a look is cheaper than to multiply by ones.
     if not (factor.is_cpu and bool((factor == 1.0).all())):
         grad.mul_(factor)  # in float32, which half a gradient needs
