@@ -10,7 +10,7 @@ import platform
 
 import torch
 
-from benchmarks.blocks import clipping, continual, projection
+from benchmarks.blocks import clipping, continual, norm, projection
 from benchmarks.blocks.measure import Measure, Result, result
 from benchmarks.tables import table
 
@@ -18,6 +18,7 @@ FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = (
     ("Continual", continual.MEASURES),
     ("Projection", projection.MEASURES),
     ("Clipping", clipping.MEASURES),
+    ("Normalisation", norm.MEASURES),
 )
 """What is measured, by family; a file of this folder each."""
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from surefoot.nn.norm.errors import NormError
 from surefoot.nn.norm.masked import BatchNormed
-from surefoot.nn.norm.shared import Shared, normalised
+from surefoot.nn.norm.shared import Shared, affine_of, normalised, traced
 
 HOLD, R_STEPS, D_STEPS = 5_000, 40_000, 25_000
 """Steps of the ramp of Ioffe 2017 (arXiv:1702.03275), section 4: plain batch norm at
@@ -63,16 +63,39 @@ def batch_renorm(
 
     >>> x, no_limits = torch.tensor([[1.0], [3.0]]), (float("inf"), float("inf"))
     >>> running = (torch.tensor([0.0]), torch.tensor([4.0]))
-    >>> batch_renorm(x, running=running, limits=no_limits, eps=0.0).values.flatten()
+    >>> batch_renorm(x, running=running, limits=no_limits).values.flatten()
     tensor([0.5000, 1.5000])
     """
-    shared = Shared(values.shape[1], over_batch=True, synced=synced, eps=eps)
     correct = _Towards(running, limits, eps)
+    if _in_rows(values) and not (synced or traced()):
+        return _of_rows(values, correct, affine)
+    shared = Shared(values.shape[1], over_batch=True, synced=synced, eps=eps)
     out, *about = normalised(
         values, None, weight=affine[0], bias=affine[1], shared=shared, correct=correct
     )
     mean, variance, count = (one.flatten() for one in about)
     return BatchNormed(out, mean, variance, count)
+
+
+def _in_rows(values: Tensor) -> bool:
+    """Whether channels lie side by side, where torch's own statistics are fast."""
+    last = torch.channels_last
+    rows = values.dim() == 2 or values.is_contiguous(memory_format=last)
+    return rows and values.device.type == "cpu" and values.element_size() >= 4
+
+
+def _of_rows(
+    values: Tensor, correct: _Towards, affine: tuple[Tensor | None, Tensor | None]
+) -> BatchNormed:
+    with torch.no_grad():
+        mean, variance = torch.batch_norm_update_stats(values, None, None, 0.0)
+        r, d = correct(mean, variance)
+    weight, bias = affine_of(*affine, r=r, d=d)
+    out = functional.batch_norm(
+        values, None, None, weight, bias, training=True, eps=correct.eps
+    )
+    number = variance.new_full((1,), values.numel() // values.shape[1])
+    return BatchNormed(out, mean, variance, number)
 
 
 class _BatchRenorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
@@ -104,11 +127,9 @@ class _BatchRenorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPr
         hold, *ends = self.ramp
         past = (self.num_batches_tracked - hold).clamp(min=0)
         r, d = ((past / max(1, end - hold)).clamp(max=1) for end in ends)
-        # An infinite limit times a share of 0 would be NaN.
-        return (
-            torch.where(r > 0, 1 + (self.r_max - 1) * r, 1.0),
-            torch.where(d > 0, self.d_max * d, 0.0),
-        )
+        most = torch.finfo(self.r_max.dtype).max  # infinity times 0 would be NaN
+        one = torch.ones_like(self.r_max)
+        return one.lerp(self.r_max.clamp(max=most), r), self.d_max.clamp(max=most) * d
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `[N, C, *]`."""

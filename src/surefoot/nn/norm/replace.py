@@ -217,10 +217,13 @@ def _with_statistics(old: Any, asked: _Asked, channels: int, *, eps: float) -> A
 
 
 def _told(name: str, old: nn.Module, new: nn.Module) -> Replaced:
-    settings: Any = new
-    after = type(new).__name__
-    if isinstance(new, nn.GroupNorm):
-        after += f"({settings.num_groups}, {settings.num_channels})"
     fresh = type(new) in BATCH and type(old) not in BATCH
     note = "train or recalibrate_bn before evaluation: no statistics yet"
-    return Replaced(name, type(old).__name__, after, note if fresh else "")
+    return Replaced(name, _in_words(old), _in_words(new), note if fresh else "")
+
+
+def _in_words(norm: nn.Module) -> str:
+    groups = isinstance(norm, nn.GroupNorm)
+    return type(norm).__name__ + (
+        f"({norm.num_groups}, {norm.num_channels})" if groups else ""
+    )

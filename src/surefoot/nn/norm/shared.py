@@ -75,15 +75,17 @@ def normalised(
         flat, there = flat.transpose(0, 2), there if there is None else there.mT
     parts = (flat, there, weight, bias, shared, correct)
     # What traces or transforms sees through plain operations only.
-    plain = torch.compiler.is_compiling() or _transformed()
+    plain = traced()
     out, *about = _plain(*parts) if plain else _InPlace.apply(*parts)  # pyright: ignore[reportGeneralTypeIssues]
     mean, variance, count = (one.detach() for one in about)
     out = out.transpose(0, 2) if rows else out
     return out.reshape(values.shape).to(values.dtype), mean, variance, count
 
 
-def _transformed() -> bool:
-    """Whether torch.func is at work."""
+def traced() -> bool:
+    """Whether torch.compile or torch.func is at work."""
+    if torch.compiler.is_compiling():
+        return True
     return torch._C._are_functorch_transforms_active()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
 
 
@@ -104,7 +106,7 @@ def _plain(
     x = x * (variance + shared.eps).rsqrt()[..., None, None]
     if correct is not None:
         r, d = correct(mean.detach()[0], variance.detach()[0])
-        weight, bias = _corrected(weight, bias, r=r, d=d)
+        weight, bias = affine_of(weight, bias, r=r, d=d)
     if weight is not None:
         x = x * shared.grouped(weight)
     if bias is not None:
@@ -116,10 +118,10 @@ def _chosen(values: Tensor, mask: Tensor | None) -> Tensor:
     return values if mask is None else torch.where(mask[:, None, None], values, 0.0)
 
 
-def _corrected(
+def affine_of(
     weight: Tensor | None, bias: Tensor | None, *, r: Tensor, d: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """γr and γd + β, in which γ(x̂ r + d) + β is an ordinary affine map."""
+    """γr and γd + β: with them γ(x̂ r + d) + β is an ordinary affine map."""
     scale, shift = (r, d) if weight is None else (weight * r, weight * d)
     return scale, shift if bias is None else shift + bias
 
@@ -161,12 +163,12 @@ class _InPlace(torch.autograd.Function):
         scale, shift = weight, bias
         if correct is not None:
             r, d = correct(mean[0], variance[0])
-            scale, shift = _corrected(weight, bias, r=r, d=d)
+            scale, shift = affine_of(weight, bias, r=r, d=d)
         y.mul_(_slope(inverse, scale, shared))
         if shift is not None:
             _erase_(y.add_(shared.grouped(shift)), bits)
         ctx.save_for_backward(
-            values, mask, weight, bias, mean, inverse, count, scale, r, d
+            values, mask, weight, bias, bits, mean, inverse, count, scale, r, d
         )
         ctx.shared = shared
         ctx.mark_non_differentiable(mean, variance, count)
@@ -176,10 +178,9 @@ class _InPlace(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return _differentiable(ctx, gradients[0])
-        values, mask, _, _, mean, inverse, count, scale, r, d = ctx.saved_tensors
+        values, *_, bits, mean, inverse, count, scale, r, d = ctx.saved_tensors
         shared: Shared = ctx.shared
         x, given = shared.grouped(values), shared.grouped(gradients[0])
-        bits = _bits(mask, values)
         if bits is None:
             direct = given.sum(3)
             g = given * x
