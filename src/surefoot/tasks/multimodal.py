@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from surefoot.nn.norm.across import sum_over_processes
 from surefoot.nn.regularize.errors import checked_share, shown
 from surefoot.restore.still import still
 
@@ -93,7 +94,8 @@ def score_ratios(scores: Inputs, targets: Tensor) -> dict[str, Tensor]:
     """How far each modality is ahead: its probability of the labels over the others'.
 
     ρ_m = Σ p_m(y) / mean over the other modalities of the same sum, as in Peng et al.
-    2022 (arXiv:2203.15332) for two.
+    2022 (arXiv:2203.15332) for two. The sums are those over all processes of a
+    distributed run, each of which must call this.
 
     Args:
         scores: logits `[N, classes]` that each modality gives alone; of a linear head
@@ -108,13 +110,14 @@ def score_ratios(scores: Inputs, targets: Tensor) -> dict[str, Tensor]:
     {'a': tensor(1.), 'b': tensor(1.)}
     """
     _samples(scores, least=2)
-    sums = {
-        name: one.detach().float().softmax(-1).gather(1, targets[:, None]).sum()
-        for name, one in scores.items()
-    }
-    total = torch.stack(list(sums.values())).sum()
-    others = len(sums) - 1
-    return {name: own / ((total - own) / others) for name, own in sums.items()}
+    sums = [
+        one.detach().float().softmax(-1).gather(1, targets[:, None]).sum()
+        for one in scores.values()
+    ]
+    # Replicas must slow a modality alike, or their weights would drift apart.
+    owns = sum_over_processes(torch.stack(sums))
+    others = (owns.sum() - owns) / (len(sums) - 1)
+    return dict(zip(scores, (owns / others).unbind(), strict=True))
 
 
 # --- gradients of those that are ahead ------------------------------------------

@@ -105,7 +105,8 @@ class GradientNoise:
     The updates are counted in the optimizer's state dict, so that a resumed run goes
     on with the same draws. Behind a gradient scaler the noise is that of gradients in
     their true scale. Clip first, if you clip: noise that is added before is clipped
-    with them. `remove()` or a `with` block ends it.
+    with them. Optimizers that compute gradients inside of `step` by a closure, such as
+    LBFGS, get none. `remove()` or a `with` block ends it.
 
     Args:
         optimizer: whose gradients get noise.
