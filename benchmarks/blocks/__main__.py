@@ -10,7 +10,7 @@ import platform
 
 import torch
 
-from benchmarks.blocks import clipping, continual, norm, projection
+from benchmarks.blocks import clipping, continual, norm, projection, recurrence
 from benchmarks.blocks.measure import Measure, Result, result
 from benchmarks.tables import table
 
@@ -19,6 +19,7 @@ FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = (
     ("Projection", projection.MEASURES),
     ("Clipping", clipping.MEASURES),
     ("Normalisation", norm.MEASURES),
+    ("Recurrence", recurrence.MEASURES),
 )
 """What is measured, by family; a file of this folder each."""
 

@@ -39,7 +39,8 @@ def variance_error(n: int, kurtosis: float = NORMAL, correlation: float = 0.0) -
     """Expected relative error of the variance of n values; infinite for a single one.
 
     √(2/(n - 1)·(1 + ρ²)/(1 - ρ²) + (κ - 3)/n). The first term is exact for independent
-    normal values, the others are of first order. Values n of a norm on `[N, C, H, W]`:
+    normal values, the others are of first order: few values that are much alike have a
+    smaller error than told. Values n of a norm on `[N, C, H, W]`:
     batch norm N·H·W, group norm (C/G)·H·W, layer norm C·H·W (Wu & He 2018,
     arXiv:1803.08494, for the argument).
 
