@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.blocks.measure import Measure, Work
 from surefoot.nn.norm import LayerNormGRU, LayerNormLSTM, LayerNormLSTMCell
 
-SIZES = ((64, 64, 50, 16), (128, 128, 50, 32), (256, 512, 32, 64))
+SIZES = ((64, 64, 32, 16), (128, 128, 24, 32), (256, 512, 8, 32))
 """Features, hidden size, time steps, batch."""
 
 Size = tuple[int, int, int, int]
