@@ -70,10 +70,10 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[repo
         enough = found.valid[0] > 1
         batches.add_(enough)
         rate = 1 / batches.clamp(min=1) if self.momentum is None else self.momentum
-        rate = enough * rate
+        rate = (enough * rate).to(mean.dtype)
         unbiased = found.variance * (found.valid / (found.valid - 1).clamp(min=1))
-        mean.add_(rate * (found.mean.to(mean.dtype) - mean))
-        variance.add_(rate * (unbiased.to(variance.dtype) - variance))
+        mean.lerp_(found.mean.to(mean.dtype), rate)
+        variance.lerp_(unbiased.to(variance.dtype), rate)
 
     def extra_repr(self) -> str:
         """The settings."""

@@ -28,11 +28,14 @@ class Shared:
     synced: bool
     eps: float
 
-    def total(self, sums: Tensor) -> Tensor:
-        """Sums of samples and groups `[N, G]` over what shares statistics."""
+    def total(self, sums: Tensor, *, at: int = 0) -> Tensor:
+        """Sums of samples and groups `[N, G]` over what shares statistics.
+
+        `at` is the dimension of samples.
+        """
         if not self.over_batch:
             return sums
-        total = sums.sum(0, keepdim=True)
+        total = sums.sum(at, keepdim=True)
         return sum_over_processes(total) if self.synced else total
 
     def grouped(self, values: Tensor) -> Tensor:
@@ -150,25 +153,29 @@ class _InPlace(torch.autograd.Function):
         weight, bias, shared, correct = rest
         x, bits = shared.grouped(values), _bits(mask, values)
         count = _count(mask, x, shared)
+        least = count.clamp(min=1)
         if bits is None:
-            mean = shared.total(x.sum((2, 3))) / count.clamp(min=1)
+            mean = shared.total(x.sum((2, 3))) / least
             y = x - mean[..., None, None]
         else:
             y = (_as_bits(x) & bits).view(x.dtype)
-            mean = shared.total(y.sum((2, 3))) / count.clamp(min=1)
+            mean = shared.total(y.sum((2, 3))) / least
             _erase_(y.sub_(mean[..., None, None]), bits)
-        variance = shared.total(_squares(y)) / count.clamp(min=1)
+        variance = shared.total(_squares(y)) / least
         inverse = (variance + shared.eps).rsqrt()
         r = d = None
         scale, shift = weight, bias
         if correct is not None:
             r, d = correct(mean[0], variance[0])
             scale, shift = affine_of(weight, bias, r=r, d=d)
-        y.mul_(_slope(inverse, scale, shared))
+        gamma = None if scale is None else shared.grouped(scale)
+        slope = inverse[..., None, None]
+        slope = slope if gamma is None else slope * gamma
+        y.mul_(slope)
         if shift is not None:
             _erase_(y.add_(shared.grouped(shift)), bits)
         ctx.save_for_backward(
-            values, mask, weight, bias, bits, mean, inverse, count, scale, r, d
+            values, mask, weight, bias, r, d, bits, gamma, slope, mean, inverse, least
         )
         ctx.shared = shared
         ctx.mark_non_differentiable(mean, variance, count)
@@ -178,7 +185,8 @@ class _InPlace(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return _differentiable(ctx, gradients[0])
-        values, *_, bits, mean, inverse, count, scale, r, d = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        values, r, d, bits, gamma, slope, mean, inverse, least = saved[:1] + saved[4:]
         shared: Shared = ctx.shared
         x, given = shared.grouped(values), shared.grouped(gradients[0])
         if bits is None:
@@ -186,28 +194,30 @@ class _InPlace(torch.autograd.Function):
             g = given * x
         else:
             g = (_as_bits(given) & bits).view(x.dtype)
-            direct = g.sum(3)  # [N, G, C/G]
+            direct = g.sum(3)
             _erase_(g.mul_(x), bits)
         along = (g.sum(3) - mean[..., None] * direct) * inverse[..., None]
+        sums = torch.stack((along, direct))  # [2, N, G, C/G]: Σgx̂ and Σg
         # dx = (γg - Σγg/m - x̂ Σγgx̂/m)/σ, with x̂ = (x - μ)/σ
-        factor = -inverse / count.clamp(min=1)
-        slope = shared.total(_weighted(along, scale, shared)) * factor * inverse
-        level = shared.total(_weighted(direct, scale, shared)) * factor - slope * mean
-        torch.mul(given, _slope(inverse, scale, shared), out=g)
-        g.addcmul_(x, slope[..., None, None])
-        _erase_(g.add_(level[..., None, None]), bits)
-        for_weight = along.sum(0).flatten() if ctx.needs_input_grad[2] else None
-        for_bias = direct.sum(0).flatten()
-        if for_weight is not None and r is not None:
+        weighted = (sums if gamma is None else sums * gamma[..., 0]).sum(3)
+        both = shared.total(weighted, at=1) * (inverse / least)
+        falls = both[0] * inverse
+        torch.mul(given, slope, out=g)
+        g.addcmul_(x, falls[..., None, None], value=-1)
+        _erase_(g.add_((falls * mean - both[1])[..., None, None]), bits)
+        for_weight, for_bias = sums.sum(1).flatten(1)
+        if r is not None:
             for_weight = for_weight * r + for_bias * d
-        if not ctx.needs_input_grad[3]:
-            for_bias = None
-        return g.view(values.shape), None, for_weight, for_bias, None, None
+        wanted = ctx.needs_input_grad
+        return (
+            g.view(values.shape), None, for_weight if wanted[2] else None,
+            for_bias if wanted[3] else None, None, None,
+        )  # fmt: skip
 
 
 def _differentiable(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """The backward pass of the plain formula, to be differentiated again."""
-    values, mask, weight, bias, *_, r, d = ctx.saved_tensors
+    values, mask, weight, bias, r, d, *_ = ctx.saved_tensors
     # Views, so that what one was computed from is not followed from another.
     x: Tensor = values.view_as(values)
     w, b = (None if one is None else one.view_as(one) for one in (weight, bias))
@@ -242,16 +252,3 @@ def _squares(values: Tensor) -> Tensor:
     if values.stride(3) == 1:
         return torch.linalg.vector_norm(values, dim=(2, 3)).square_()
     return (values * values).sum((2, 3))
-
-
-def _slope(inverse: Tensor, weight: Tensor | None, shared: Shared) -> Tensor:
-    """γ/σ, to be multiplied with `[N, G, C/G, L]`."""
-    scale = inverse[..., None, None]
-    return scale if weight is None else scale * shared.grouped(weight)
-
-
-def _weighted(sums: Tensor, weight: Tensor | None, shared: Shared) -> Tensor:
-    """Sums `[N, G, C/G]` of what is multiplied by γ, over the channels of a group."""
-    if weight is None:
-        return sums.sum(2)
-    return (sums * shared.grouped(weight)[..., 0]).sum(2)
