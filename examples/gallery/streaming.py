@@ -43,8 +43,7 @@ def trained(seed, *, corrected):
     torch.manual_seed(seed)
     model = nn.Sequential(*hidden(), *hidden(), nn.Linear(64, 10))
     if corrected:
-        for one in replace_norm(model, "streaming"):
-            model.get_submodule(one.name).ramp = (100, 300, 300)  # of 600 steps
+        replace_norm(model, "streaming", ramp=(100, 300, 300))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     curve = []
     for step, batch in enumerate(islice(stream(y, seed), STEPS), 1):

@@ -91,6 +91,36 @@ def test_without_a_mask_it_is_torchs_layer(kind: str) -> None:
     torch.testing.assert_close(LAYERS[kind]()(x), TORCHS[kind]()(x))
 
 
+def test_rows_that_are_masked_are_not_there() -> None:
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0)).double()
+    mask = torch.tensor([True, True, False, True, False, True, True])
+    ours, torchs = MaskedBatchNorm1d(4).double(), nn.BatchNorm1d(4).double()
+    out = ours(x.masked_fill(~mask[:, None], torch.nan), mask)
+    torch.testing.assert_close(out[mask], torchs(x[mask]))
+    torch.testing.assert_close(ours.running_var, torchs.running_var)
+
+    def output(x: Tensor) -> Tensor:
+        return masked_batch_norm(x, mask).values
+
+    assert torch.autograd.gradcheck(output, x.requires_grad_())
+    assert torch.autograd.gradgradcheck(output, x)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_how_values_lie_in_memory_does_not_matter(kind: str) -> None:
+    x, mask = sequences([9, 4, 6], 9)
+    other = x.mT.contiguous().mT.requires_grad_()
+    x.requires_grad_()
+    one, two = LAYERS[kind]()(x, mask), LAYERS[kind]()(other, mask)
+    torch.testing.assert_close(one, two)
+    grads = [
+        torch.autograd.grad(o.square().sum(), i) for o, i in ((one, x), (two, other))
+    ]
+    torch.testing.assert_close(*grads)
+    (of_sum,) = torch.autograd.grad(LAYERS[kind]()(x, mask).sum(), x)  # expanded ones
+    assert torch.isfinite(of_sum).all()
+
+
 def test_maps_are_normalised_as_sequences_are() -> None:
     x, mask = sequences([12, 7, 0], 12)
     flat, maps = MaskedBatchNorm1d(CHANNELS), MaskedBatchNorm2d(CHANNELS)

@@ -154,6 +154,20 @@ def test_the_gradient_is_that_of_the_formula_with_constants() -> None:
     torch.testing.assert_close(*second)
 
 
+def test_how_maps_lie_in_memory_does_not_matter() -> None:
+    x = batch((4, 5, 3, 3))
+    found = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        layer = with_odd_weights(BatchRenorm2d(5, ramp=AT_ONCE))
+        layer(x)
+        leaf = x.clone(memory_format=memory).requires_grad_()
+        out = layer(leaf)
+        given = (leaf, *layer.parameters())
+        grads = torch.autograd.grad(out.sin().sum(), given)
+        found.append((out, *grads, layer.running_mean, layer.running_var))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 def test_its_limits_follow_a_schedule() -> None:
     layer = BatchRenorm1d(2, ramp=AT_ONCE)
     layer(batch((4, 2)))

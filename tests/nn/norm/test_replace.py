@@ -112,6 +112,16 @@ def test_running_statistics_go_with_batch_renormalisation_and_back() -> None:
     torch.testing.assert_close(net(x), expected)
 
 
+def test_a_ramp_is_given_on_and_one_that_cannot_be_is_refused_before() -> None:
+    net = convolutions()
+    with pytest.raises(NormError, match=r"ramp=\(9, 5, 5\) came"):
+        replace_norm(net, "streaming", ramp=(9, 5, 5))
+    assert isinstance(net[1], nn.BatchNorm2d)
+    replace_norm(net, "streaming", ramp=(1, 5, 5))
+    assert net[1].ramp == (1, 5, 5)
+    assert [m.ramp for m in net.modules() if hasattr(m, "ramp")] == [(1, 5, 5)] * 3
+
+
 def test_modes_frozen_weights_and_norms_without_weights_stay_as_they_are() -> None:
     net = convolutions().eval()
     net[1].weight.requires_grad_(False)

@@ -15,7 +15,14 @@ from torch import nn
 from surefoot.nn.norm.channels import ChannelLayerNorm, ChannelRMSNorm
 from surefoot.nn.norm.errors import NormError
 from surefoot.nn.norm.masked import check_groups
-from surefoot.nn.norm.renorm import BatchRenorm1d, BatchRenorm2d, BatchRenorm3d
+from surefoot.nn.norm.renorm import (
+    D_STEPS,
+    HOLD,
+    R_STEPS,
+    BatchRenorm1d,
+    BatchRenorm2d,
+    BatchRenorm3d,
+)
 
 Norm = Literal["batch", "renorm", "group", "layer", "rms"]
 
@@ -72,6 +79,7 @@ def replace_norm(
     groups: int | None = None,
     dimensions: Literal[1, 2, 3] | None = None,
     eps: float | None = None,
+    ramp: tuple[int, int, int] | None = None,
 ) -> tuple[Replaced, ...]:
     """Replace the batch, group and channel norms of a model, in place.
 
@@ -88,6 +96,8 @@ def replace_norm(
             leaves enough in each if not given.
         dimensions: of the maps, to go back to batch norms from those that do not know.
         eps: ε of the new norms; that of each old one if not given.
+        ramp: of batch renormalisation, which is plain batch norm for its first 5,000
+            updates if not given: shorten it for short runs.
 
     Returns:
         What was replaced, in the order of the model's modules.
@@ -103,7 +113,7 @@ def replace_norm(
     ('1', 'BatchNorm2d', 'GroupNorm(24, 48)')
     """
     kind = _kind(to)
-    asked = _Asked(kind, groups, dimensions, eps)
+    asked = _Asked(kind, groups, dimensions, eps, ramp or (HOLD, R_STEPS, D_STEPS))
     found = {name: m for name, m in _norms(model).items() if not _is(m, kind)}
     if "" in found:
         raise NormError(
@@ -138,6 +148,7 @@ class _Asked:
     groups: int | None
     dimensions: int | None
     eps: float | None
+    ramp: tuple[int, int, int]
 
 
 def _kind(to: str) -> Norm:
@@ -208,6 +219,8 @@ def _with_statistics(old: Any, asked: _Asked, channels: int, *, eps: float) -> A
     weight = next((p for p in (old.weight, *old.buffers()) if p is not None), None)
     if weight is not None:
         of["device"] = weight.device
+    if asked.kind == "renorm":
+        of["ramp"] = asked.ramp
     new = kinds[size - 1](channels, **of)
     kept = dict(old.named_buffers())
     if type(old) in BATCH and kept.get("running_mean") is not None:
