@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -161,6 +161,7 @@ def test_a_dropped_modality_has_zero_gradient() -> None:
     assert not ((out["vision"] == 0) & (out["text"] == 0)).any()
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_rates_are_as_told_and_one_always_stays(first: float, second: float) -> None:
     torch.manual_seed(0)
@@ -271,6 +272,7 @@ def fused(classes: int, seed: int = 0) -> tuple[dict, dict]:
     return weights, {m: torch.randn(6, d, **draw) for m, d in shapes.items()}
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1_000), st.integers(2, 5))
 def test_the_search_finds_the_certificate_of_a_linear_fusion(
     seed: int, classes: int

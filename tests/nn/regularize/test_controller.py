@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -70,6 +70,7 @@ def test_at_rest_the_ratio_is_one_whatever_the_weight() -> None:
 lengths = st.one_of(st.floats(0, 1e30), st.just(math.inf), st.just(math.nan))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(lengths, lengths), max_size=20), st.floats(0.1, 1))
 def test_the_weight_never_leaves_its_bounds_and_every_change_is_logged(
     norms: list[tuple[float, float]], gain: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -110,6 +110,7 @@ def test_depth_groups_hold_all_parameters_once_and_the_rest_at_the_plain_rate() 
     assert by_name["0.bias"] == 0.0
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 8), min_size=1, max_size=4), st.floats(0.1, 3))
 def test_the_penalty_pulls_by_its_factor_times_the_weight(
     profile: list[float], strength: float

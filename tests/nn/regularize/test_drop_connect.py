@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -82,6 +82,7 @@ def test_gaussian_inference_is_the_mean_of_the_bent_layer() -> None:
     assert bool((found > of_mean + 0.01).any())  # ReLU is bent upwards
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.sampled_from([0.0, 1.0])
 )
@@ -131,6 +132,36 @@ def test_it_keeps_the_conventions() -> None:
         torch.randn(5, 4),
         exported=True,
     )
+
+
+def test_an_empty_batch_and_a_single_sample_have_a_shape() -> None:
+    layer = DropConnect(3, 2)
+    assert layer(torch.zeros(0, 4, 3)).shape == (0, 4, 2)
+    assert layer(torch.zeros(0, 3)).shape == (0, 2)
+    assert layer(torch.zeros(3)).shape == (2,)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_under_autocast_it_puts_out_what_a_linear_layer_does(training: bool) -> None:
+    layer = DropConnect(3, 2).train(training)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(torch.randn(4, 3)).dtype == torch.bfloat16
+
+
+def test_gradients_of_single_samples_are_had_by_vmap() -> None:
+    layer, x = DropConnect(3, 2), torch.randn(4, 1, 3)
+    weights = dict(layer.named_parameters())
+
+    def out(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, weights, (x,)).sum()
+
+    each = torch.func.vmap(
+        torch.func.grad(out), in_dims=(None, 0), randomness="different"
+    )(weights, x)
+    dropped = each["weight"] == 0
+    assert bool((dropped | (each["weight"] == x)).all())
+    assert dropped.any()
+    assert not dropped.all()
 
 
 def test_samples_can_be_vmapped() -> None:

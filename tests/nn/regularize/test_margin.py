@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -16,6 +16,7 @@ from surefoot.nn.regularize import (
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000))
 def test_the_margin_of_a_linear_classifier_is_exact(seed: int) -> None:
     stream = torch.Generator().manual_seed(seed)
@@ -28,6 +29,7 @@ def test_the_margin_of_a_linear_classifier_is_exact(seed: int) -> None:
     torch.testing.assert_close(signed, targets * (x @ w + b) / w.norm())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000))
 def test_moving_by_the_margin_reaches_the_boundary(seed: int) -> None:
     stream = torch.Generator().manual_seed(seed)

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -15,6 +15,7 @@ from surefoot.nn.regularize import MaxNorm, RegularizeError, max_norm_
 from surefoot.schedules import Linear, after_step
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.floats(0.2, 4.0))
 def test_rows_above_the_cap_land_on_it_and_others_are_byte_equal(
     seed: int, cap: float
@@ -43,6 +44,14 @@ def test_zeros_stay_zeros_and_half_precision_is_capped_in_float32() -> None:
     max_norm_(weight, 1.0)
     assert weight[0].float().norm().item() == pytest.approx(1.0, rel=1e-2)
     assert not weight[1].any()
+
+
+def test_what_is_not_finite_is_left_to_be_found() -> None:
+    weight = torch.tensor([[torch.inf, 1.0], [torch.nan, 1.0], [3.0, 4.0]])
+    before = weight.clone()
+    max_norm_(weight, 1.0)
+    torch.testing.assert_close(weight[:2], before[:2], equal_nan=True, rtol=0, atol=0)
+    assert weight[2].norm().item() == pytest.approx(1.0)
 
 
 def test_convolutions_count_units_where_their_weights_do() -> None:

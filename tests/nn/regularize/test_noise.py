@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -39,6 +39,7 @@ def test_the_mean_loss_of_a_quadratic_rises_by_half_the_trace() -> None:
     assert float(loss(noise.eval()(point)) - loss(point)) == 0.0
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 3), st.lists(st.integers(0, 4), max_size=3))
 def test_shape_and_dtype_are_those_that_came(std: float, shape: list[int]) -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float64):

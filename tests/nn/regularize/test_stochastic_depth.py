@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -28,6 +28,7 @@ def test_the_expected_depth_of_54_blocks() -> None:
     assert expected_depth(rates) == pytest.approx(40.5)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(2, 60), st.floats(0, 1))
 def test_both_rules_rise_evenly_to_the_last_rate(depth: int, last: float) -> None:
     paper = stochastic_depth_rates(depth, last=last)

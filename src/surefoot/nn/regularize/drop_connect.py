@@ -53,10 +53,11 @@ def drop_connect(
         return functional.linear(input, factor * mask, bias)
     shape = (len(input), *weight.shape)
     mask = torch.rand(shape, device=weight.device) >= p
-    rows = input.reshape(len(input), -1, input.shape[-1])
+    rows = input.reshape(len(input), math.prod(input.shape[1:-1]), input.shape[-1])
     found = rows @ (factor * mask).mT
     found = found.reshape(*input.shape[:-1], len(weight))
-    return found if bias is None else found + bias
+    # Under autocast the product is in half precision, and stays so as in nn.Linear.
+    return found if bias is None else found + bias.to(found.dtype)
 
 
 def drop_connect_moments(

@@ -51,9 +51,11 @@ def max_norm_(weight: Tensor, cap: float | Tensor, *, dim: int = 0) -> Tensor:
     wide = weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight
     others = [one for one in range(weight.dim()) if one != dim % weight.dim()]
     norms = torch.linalg.vector_norm(wide, dim=others, keepdim=True)
+    # Where an element is not finite nothing is capped, so that it is found, not hidden.
+    above = (norms > cap) & norms.isfinite()
     # A length of 0 is never above the cap: what is divided by it is not taken.
-    short = torch.where(norms > cap, wide * (cap / norms), wide)
-    weight.copy_(torch.where(norms > cap, short.to(weight.dtype), weight))
+    short = torch.where(above, wide * (cap / norms), wide)
+    weight.copy_(torch.where(above, short.to(weight.dtype), weight))
     return norms.flatten()
 
 
