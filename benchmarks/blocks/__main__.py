@@ -10,7 +10,14 @@ import platform
 
 import torch
 
-from benchmarks.blocks import clipping, continual, norm, projection, recurrence
+from benchmarks.blocks import (
+    clipping,
+    continual,
+    norm,
+    projection,
+    recurrence,
+    schedules,
+)
 from benchmarks.blocks.measure import Measure, Result, result
 from benchmarks.tables import table
 
@@ -20,6 +27,7 @@ FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = (
     ("Clipping", clipping.MEASURES),
     ("Normalisation", norm.MEASURES),
     ("Recurrence", recurrence.MEASURES),
+    ("Schedules", schedules.MEASURES),
 )
 """What is measured, by family; a file of this folder each."""
 

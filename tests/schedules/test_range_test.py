@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from surefoot.restore.snapshot import Snapshot
 from surefoot.schedules import (
@@ -70,7 +71,7 @@ def test_the_edge_of_momentum_lies_higher() -> None:
     model = nn.Linear(3, 2).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
     found = lr_range_test(
-        model, optimizer, [None], loss_fn=bowl, rates=RATES, updates=60
+        model, optimizer, [None], loss_fn=bowl, rates=RATES[66:84], updates=60
     )
     assert found.edge == pytest.approx(0.3, rel=2 * (ONE_STEP - 1))
 
@@ -145,6 +146,14 @@ def test_everything_is_put_back_byte_for_byte(
         model, optimizer, batches, loss_fn=mse, rates=RATES, updates=updates
     )
     assert isinstance(found, RangeTest)
+    assert everything(model, optimizer) == before
+
+
+def test_a_loader_that_shuffles_leaves_the_random_streams_as_they_were() -> None:
+    model, optimizer, batches = net()
+    loader = DataLoader(TensorDataset(*batches[0]), batch_size=16, shuffle=True)
+    before = everything(model, optimizer)
+    lr_range_test(model, optimizer, loader, loss_fn=mse, rates=RATES)
     assert everything(model, optimizer) == before
 
 

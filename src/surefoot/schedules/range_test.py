@@ -105,12 +105,13 @@ def lr_range_test(
     if updates is not None and updates < 1:
         raise ScheduleError(f"updates={updates!r} came; expected 1 or more, or None")
     scales = _scales(optimizer)
-    kept = list(islice(batches, updates or len(rates)))
-    if not kept:
-        raise ScheduleError("no batch came; expected one at least")
-    snapshot = Snapshot(model, optimizer, kept)
+    snapshot = Snapshot(model, optimizer, None)
     pairs: list[tuple[float, float]] = []
     try:
+        # Within: a loader that shuffles draws from the random streams.
+        kept = list(islice(batches, updates or len(rates)))
+        if not kept:
+            raise ScheduleError("no batch came; expected one at least")
         snapshot.rewind()
         trial = _Trial(model, optimizer, loss_fn)
         drawn = cycle(kept)
