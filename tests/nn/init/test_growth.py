@@ -11,6 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from surefoot.nn.init import (
@@ -205,6 +207,33 @@ def test_new_weights_go_to_the_groups_of_their_neighbours_and_schedulers_go_on()
     scheduler.step()
     rates = [group["lr"] for group in optimizer.param_groups]
     assert rates == pytest.approx([0.025, 0.0025])
+
+
+def test_an_optimizer_that_knows_names_knows_the_new_ones() -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    grow_depth(model, zero_last(), after="1", inputs=torch.randn(3, 4),
+               optimizer=optimizer)  # fmt: skip
+    [group] = optimizer.param_groups
+    named = {id(p): name for name, p in model.named_parameters()}
+    assert group["param_names"] == [named[id(p)] for p in group["params"]]
+    assert len(group["params"]) == len(named)
+
+
+def test_masked_scores_may_be_infinite_and_nan_is_refused() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.masked_fill(x < 0, -torch.inf)
+
+    class Breaks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x / (x * 0) if self.training else x
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), Masked())
+    x = torch.randn(6, 4)
+    assert grow_depth(model, zero_last(4), after="1", inputs=x).change == 0.0
+    with pytest.raises(GrowthError, match="by up to inf"):
+        grow_depth(model, Breaks(), after="1", inputs=x)
 
 
 def test_a_part_outside_a_sequence_becomes_one() -> None:
@@ -537,3 +566,9 @@ def test_a_distributed_model_is_refused_grown_inside_and_wrapped_anew(
     train(wrapped, optimizer, 2)
     assert all(p.grad is not None for p in block.parameters())
     assert all(optimizer.state[p]["step"] == 2 for p in block.parameters())
+
+
+def test_a_sharded_model_is_refused(alone: None) -> None:
+    model = fully_shard(net(), mesh=init_device_mesh("cpu", (1,)))
+    with pytest.raises(GrowthError, match="wrap anew"):
+        grow_depth(model, zero_last(), after="1", inputs=torch.randn(5, 4))

@@ -157,6 +157,26 @@ def test_gradients() -> None:
         assert torch.autograd.gradcheck(module, x)
 
 
+def test_gradients_of_samples_by_torch_func() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        Residual(branch(), LayerScale(6, 0.1)), Residual(branch(), SkipInit(0.2)),
+        DeepNormResidual(branch(), nn.LayerNorm(6), depth=2),
+    )  # fmt: skip
+    weights = dict(module.named_parameters())
+    x = torch.randn(5, 6)
+
+    def loss(weights: dict[str, Tensor], one: Tensor) -> Tensor:
+        return torch.func.functional_call(module, weights, (one,)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
+    for place, one in enumerate(x):
+        module.zero_grad()
+        loss(weights, one).backward()
+        for name, weight in weights.items():
+            torch.testing.assert_close(each[name][place], weight.grad)
+
+
 def test_reset_puts_gates_back() -> None:
     for module in (SkipInit(0.2), LayerScale(3, 0.2)):
         (weight,) = module.parameters()

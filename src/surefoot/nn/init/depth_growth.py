@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from surefoot.nn.init.errors import GrowthError
 from surefoot.nn.init.freezing import stage_at
-from surefoot.nn.init.identity import refuse_unless_identity
+from surefoot.nn.init.identity import largest_change, refuse_unless_identity
 from surefoot.nn.init.joining import Joining, check_unwrapped
 from surefoot.nn.init.places import module_at, put, with_weights
 from surefoot.restore.random_streams import repeated
@@ -105,7 +105,7 @@ def grow_depth(
             f"block behind {after!r}, though the block changes nothing; expected "
             "a model that calls its parts in order, not by their number"
         )
-    joining.commit()
+    joining.commit(model)
     own = {id(p) for p in block.parameters()}
     names = tuple(name for name, p in model.named_parameters() if id(p) in own)
     return Grown(after, names, change)
@@ -148,11 +148,10 @@ def outputs(
 
 def difference(left: list[Tensor], right: list[Tensor]) -> float:
     """The largest difference; infinite where shapes differ."""
-    if [one.shape for one in left] != [one.shape for one in right]:
+    if len(left) != len(right):
         return float("inf")
     pairs = zip(left, right, strict=True)
-    found = [float((a - b).abs().max()) for a, b in pairs if a.numel()]
-    return max(found, default=0.0)
+    return max((largest_change(a, b) for a, b in pairs), default=0.0)
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,16 @@ def identity_error(block: nn.Module, inputs: Tensor) -> float:
     return max(_change(block, inputs, mode) for mode in (False, True))
 
 
+def largest_change(before: Tensor, after: Tensor) -> float:
+    """The largest |after - before|; infinite where one is NaN or of another size."""
+    if before.shape != after.shape:
+        return inf
+    # Equal infinities, as of masked scores, do not differ.
+    change = torch.where(before == after, 0.0, (after - before).abs())
+    worst = change.nan_to_num(nan=inf, posinf=inf).max() if change.numel() else 0.0
+    return float(worst)
+
+
 def _change(block: nn.Module, inputs: Tensor, training: bool) -> float:
     with still(block, training=training), torch.no_grad(), repeated(0):
         try:
@@ -106,7 +117,7 @@ def _change(block: nn.Module, inputs: Tensor, training: bool) -> float:
             f"{named(block)} takes {tuple(inputs.shape)} to {shape}; expected a block "
             "that keeps the shape"
         )
-    return float((out - inputs).abs().max()) if out.numel() else 0.0
+    return largest_change(inputs, out)
 
 
 def refuse_unless_identity(

@@ -77,23 +77,36 @@ class Joining:
                 where = _group(optimizer, parameter, beside, group)
                 self._places.append((where, name, parameter))
 
-    def commit(self) -> Callable[[], None]:
-        """Append them; what takes them out again comes back."""
+    def commit(self, model: nn.Module) -> Callable[[], None]:
+        """Append them; what takes them out again comes back.
+
+        Where the optimizer keeps names, they become those of the model as it is now.
+        """
+        groups = [] if self._optimizer is None else self._optimizer.param_groups
+        before = [
+            (group, key, list(group[key]))
+            for group in groups
+            for key in ("params", "param_names")
+            if key in group
+        ]
         for group, name, parameter in self._places:
             group["params"].append(parameter)
             if "param_names" in group:
                 group["param_names"].append(name)
-        return self._take_out
+        names = {id(p): name for name, p in model.named_parameters()}
+        for group in groups:
+            if "param_names" in group:
+                pairs = zip(group["params"], group["param_names"], strict=True)
+                group["param_names"][:] = [names.get(id(p), old) for p, old in pairs]
 
-    def _take_out(self) -> None:
-        for group, _, parameter in self._places:
-            places = [i for i, p in enumerate(group["params"]) if p is parameter]
-            for place in reversed(places):
-                for key in ("params", "param_names"):
-                    if key in group:
-                        del group[key][place]
-            if self._optimizer is not None:
-                self._optimizer.state.pop(parameter, None)
+        def take_out() -> None:
+            for group, key, held in before:
+                group[key][:] = held
+            for _, _, parameter in self._places:
+                if self._optimizer is not None:
+                    self._optimizer.state.pop(parameter, None)
+
+        return take_out
 
 
 def _group(

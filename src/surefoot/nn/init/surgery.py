@@ -156,7 +156,7 @@ def _rebuilt(
     model: nn.Module, new: dict[str, nn.Module], *joinings: Joining
 ) -> Rebuilt:
     """Put them, and let the optimizer know."""
-    undos = [put(model, new), *(one.commit() for one in joinings)]
+    undos = [put(model, new), *(one.commit(model) for one in joinings)]
 
     def undo() -> None:
         for one in reversed(undos):
