@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pytorch_optimizer import BiTemperedLogisticLoss
 from torch import nn
@@ -37,6 +37,8 @@ def test_small_powers_lose_no_digits() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.floats(0, 1), st.floats(-200, 200))
+@example(1.4e-45, 0.0)
+@example(1e-13, 200.0)
 def test_losses_and_gradients_are_finite_at_the_ends(q: float, gap: float) -> None:
     for loss in (
         lambda s: generalized_cross_entropy(s, FIRST, q=q),

@@ -46,9 +46,11 @@ def generalized_cross_entropy(
         raise RegularizeError(f"q={q!r} came; expected a number from 0 to 1")
     told = _log_probability(scores, targets)
     power = torch.as_tensor(q, dtype=told.dtype, device=told.device)
-    # expm1 keeps all digits where q is small; at 0 the limit is -log p itself.
-    safe = torch.where(power > 0, power, torch.ones_like(power))
-    losses = torch.where(power > 0, -torch.expm1(safe * told) / safe, -told)
+    # expm1 keeps all digits where q is small. Below the least q the limit -log p is
+    # exact to rounding, and 1/q would overflow.
+    bent = power > torch.finfo(told.dtype).eps ** 2
+    safe = torch.where(bent, power, torch.ones_like(power))
+    losses = torch.where(bent, -torch.expm1(safe * told) / safe, -told)
     return _reduced(losses, reduction)
 
 
