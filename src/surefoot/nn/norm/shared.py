@@ -151,14 +151,16 @@ class _InPlace(torch.autograd.Function):
         ctx: Any, values: Tensor, mask: Tensor | None, *rest: Any
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         weight, bias, shared, correct = rest
-        x, bits = shared.grouped(values), _bits(mask, values)
+        x = shared.grouped(values)
+        y = torch.empty_like(x)  # first, or small ones take the place it left last time
+        bits = _bits(mask, values)
         count = _count(mask, x, shared)
         least = count.clamp(min=1)
         if bits is None:
             mean = shared.total(x.sum((2, 3))) / least
-            y = x - mean[..., None, None]
+            torch.sub(x, mean[..., None, None], out=y)
         else:
-            y = (_as_bits(x) & bits).view(x.dtype)
+            torch.bitwise_and(_as_bits(x), bits, out=_as_bits(y))
             mean = shared.total(y.sum((2, 3))) / least
             _erase_(y.sub_(mean[..., None, None]), bits)
         variance = shared.total(_squares(y)) / least
@@ -189,11 +191,12 @@ class _InPlace(torch.autograd.Function):
         values, r, d, bits, gamma, slope, mean, inverse, least = saved[:1] + saved[4:]
         shared: Shared = ctx.shared
         x, given = shared.grouped(values), shared.grouped(gradients[0])
+        g = torch.empty_like(x)
         if bits is None:
             direct = given.sum(3)
-            g = given * x
+            torch.mul(given, x, out=g)
         else:
-            g = (_as_bits(given) & bits).view(x.dtype)
+            torch.bitwise_and(_as_bits(given), bits, out=_as_bits(g))
             direct = g.sum(3)
             _erase_(g.mul_(x), bits)
         along = (g.sum(3) - mean[..., None] * direct) * inverse[..., None]
