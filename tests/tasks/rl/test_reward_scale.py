@@ -108,7 +108,7 @@ def test_its_clip_may_follow_a_schedule() -> None:
 
 def test_it_keeps_conventions() -> None:
     rewards, ended = _stream(steps=1)
-    keeps_conventions(lambda: RewardScaler(3), rewards[0].float(), ended[0], half=False)
+    keeps_conventions(lambda: RewardScaler(3), rewards[0].float(), ended[0])
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ class Recurrence(nn.Module, ABC):
                 )
                 for at, end in enumerate(self._ends(layer))
             ]
-            values = torch.cat([outputs for outputs, _ in found], -1)
+            values = _beside([outputs for outputs, _ in found])
             last += [one for _, one in found]
         return values, tuple(map(torch.stack, zip(*last, strict=True)))
 
@@ -220,7 +220,8 @@ class LayerNormLSTM(Recurrence):
     Its steps are those of `LayerNormLSTMCell`; products with the input are made and
     normalised for all time steps at once. Parameters have the names, shapes and initial
     values of `nn.LSTM`, with `gain_ih_l0`, `gain_hh_l0`, `gain_cell_l0`, `bias_cell_l0`
-    and so on beside them. With bf16 autocast the cell state keeps the weights' type.
+    and so on beside them; there are no projections (`proj_size`). With bf16 autocast
+    the cell state keeps the weights' type.
 
     Args:
         input_size: features of the input.
@@ -296,6 +297,11 @@ class LayerNormGRU(Recurrence):
     def _step(self, end: str, sizes: Sequence[int]) -> Step:
         weights, eps = self._weights(end), self.eps
         return lambda projected, state, _: gru_step(projected, state, weights, eps=eps)
+
+
+def _beside(outputs: list[Tensor]) -> Tensor:
+    """Those of both directions in one; those of a single one without a copy."""
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
 
 
 def _forwards(

@@ -7,6 +7,7 @@ follow any schedule.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,7 +139,7 @@ class EntropyFloor:
         """Count an update with this mean entropy; whether it is time for an alarm."""
         value = float(entropy)
         floor = value_at(self.floor, self.updates)
-        if value != value:
+        if math.isnan(value):
             raise RLError(
                 f"an entropy that is no number came at update {self.updates}; expected "
                 "nats: the logits are not finite"

@@ -30,6 +30,7 @@ class RewardScaler(nn.Module):
         discount: γ, that of the agent; 0.99.
         clip: bound of what goes out, 10.
         eps: added to the variance, 1e-8.
+        synced: count the returns of all processes, not only of this one.
         device: of the state.
 
     >>> scaler = RewardScaler(environments=2)
@@ -51,6 +52,7 @@ class RewardScaler(nn.Module):
         discount: float = 0.99,
         clip: float = 10.0,
         eps: float = 1e-8,
+        synced: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class RewardScaler(nn.Module):
                 "positive clip"
             )
         self.environments, self.discount, self.eps = environments, discount, eps
-        self.statistics = Standardize(1, device=device)
+        self.statistics = Standardize(1, synced=synced, device=device)
         self.register_buffer("clip", torch.tensor(clip, device=device))
         zeros = torch.zeros(environments, dtype=torch.float64, device=device)
         self.register_buffer("returns", zeros)
