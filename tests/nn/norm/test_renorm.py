@@ -179,6 +179,14 @@ def test_its_limits_follow_a_schedule() -> None:
         assert layer.limits()[0].item() == 2.0
 
 
+def test_it_can_be_made_without_memory_and_filled_later() -> None:
+    layer = BatchRenorm1d(3, limits=(2.0, 1.0), device="meta")
+    layer.to_empty(device="cpu")
+    layer.reset_parameters()
+    found = [layer.r_max.item(), layer.d_max.item(), layer.running_var.tolist()]
+    assert found == [2.0, 1.0, [1.0, 1.0, 1.0]]
+
+
 def test_a_batch_norm_lends_its_state() -> None:
     trained = nn.BatchNorm2d(3)
     trained(batch((4, 3, 5, 5)))

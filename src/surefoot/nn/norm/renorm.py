@@ -116,10 +116,18 @@ class _BatchRenorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPr
     ) -> None:
         _check(limits, ramp, tracks=of.get("track_running_stats", True))
         super().__init__(num_features, momentum=momentum, **of)
-        self.ramp, self.synced = ramp, synced
-        for name, limit in zip(("r_max", "d_max"), limits, strict=True):
-            value = torch.tensor(float(limit), device=of.get("device"))
+        self.ramp, self.synced, self.ends = ramp, synced, limits
+        for name in ("r_max", "d_max"):
+            value = torch.zeros((), device=of.get("device"))
             self.register_buffer(name, value, persistent=False)
+        self.reset_running_stats()
+
+    def reset_running_stats(self) -> None:
+        """Statistics of nothing, and the ends of the limits as they were given."""
+        super().reset_running_stats()
+        if "r_max" in self._buffers:  # not yet while torch's own is made
+            self.r_max.fill_(self.ends[0])
+            self.d_max.fill_(self.ends[1])
 
     def limits(self) -> tuple[Tensor, Tensor]:
         """r_max and d_max at the present step of the ramp."""
