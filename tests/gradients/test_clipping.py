@@ -28,7 +28,7 @@ from surefoot.gradients import (
     UnitwiseClip,
     ZScoreClip,
 )
-from surefoot.gradients.clipping import Norms
+from surefoot.gradients.numbers import Norms
 from surefoot.gradients.scaling import scale_
 from surefoot.schedules import Linear
 

@@ -16,10 +16,10 @@ from surefoot.gradients.clipping import (
     ClipError,
     NonFinite,
     NormClip,
-    Norms,
     positive,
     whole,
 )
+from surefoot.gradients.numbers import HOST, Norms
 from surefoot.gradients.scaling import shortened
 from surefoot.schedules.scheduled import Scheduled, value_at
 
@@ -77,7 +77,7 @@ class QuantileClip(NormClip):
 
     def _found(self, xp: Any, held: Any) -> Any:
         q = value_at(self.quantile, self.step)
-        if xp is np:
+        if xp is HOST:
             return quantile_on_host(held, q)
         if not len(held):
             return torch.full((), math.inf, device=held.device)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -29,6 +28,7 @@ from surefoot.gradients.norms import (
     unscaled,
     weights_of,
 )
+from surefoot.gradients.numbers import HOST, Norms, norms_as_numbers
 from surefoot.gradients.scaling import scale_, shortened
 from surefoot.schedules.scheduled import Scheduled, value_at
 
@@ -40,40 +40,6 @@ SAVED = "clips"
 
 class ClipError(ValueError):
     """A threshold, a state or gradients that a clip cannot work with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Norms:
-    """Norms of one update, in the numbers of the place where the gradients are.
-
-    A rule is written once, for `xp`: torch on a device, where nothing is looked at;
-    numpy on the host, where twenty small operations would take torch as long as the
-    norms themselves.
-
-    Attributes:
-        xp: numpy or torch, with the same names for what is used.
-        whole: the norm of the whole gradient, a number or 0-dim.
-        row: of each gradient that is there, `[present]`.
-        absent: which of the parameters have none, by place; empty if all have one.
-    """
-
-    xp: Any
-    whole: Any
-    row: Any
-    home: torch.device
-    absent: tuple[int, ...]
-
-    @classmethod
-    def of(cls, row: Tensor, absent: Sequence[int] = ()) -> Self:
-        """Norms as a tensor, as numbers of their place."""
-        whole = torch.linalg.vector_norm(row)
-        if not row.is_cpu:
-            return cls(torch, whole, row, row.device, tuple(absent))
-        return cls(np, whole.numpy()[()], row.numpy(), row.device, tuple(absent))
-
-    def finite(self) -> Any:
-        """Whether the whole is neither infinite nor NaN."""
-        return self.whole < math.inf
 
 
 class Clip(ABC):
@@ -179,7 +145,7 @@ class Clip(ABC):
         held = self.memory[name]
         if held.device != norms.home:
             held = self.memory[name] = held.to(norms.home)
-        return held.numpy() if norms.xp is np else held
+        return held.numpy() if norms.xp is HOST else held
 
     def _remember(self, name: str, numbers: Any) -> None:
         """Keep an array or a tensor."""
@@ -294,7 +260,9 @@ class NormClip(Clip):
         few = len(grads) < len(weights)
         absent = [i for i, one in enumerate(weights) if few and one.grad is None]
         alike = uniform(grads)
-        norms = Norms.of(unscaled(norm_row(grads, alike=alike), scale), absent)
+        row = unscaled(norm_row(grads, alike=alike), scale)
+        total = torch.linalg.vector_norm(row)
+        norms = norms_as_numbers(row, total, absent=absent)
         skipped = self._refused(norms)
         # What cannot be computed of a norm that is not finite is not chosen either.
         with np.errstate(all="ignore"):
@@ -304,7 +272,7 @@ class NormClip(Clip):
                 one.grad = None
         else:
             scale_(grads, factor, alike=alike)
-        return torch.as_tensor(norms.whole)
+        return total
 
     def _refused(self, norms: Norms) -> bool:
         """Whether the gradients are to be removed, as they are not finite."""
@@ -325,12 +293,15 @@ class NormClip(Clip):
         threshold = self._threshold(norms)
         if self.ceiling is not None:
             highest = value_at(self.ceiling, self.step)
-            threshold = norms.xp.where(threshold > highest, highest, threshold)
+            if isinstance(threshold, Tensor):
+                threshold = threshold.clamp(max=highest)
+            else:
+                threshold = min(threshold, highest)
         return shortened(norms.xp, norms.whole, threshold)
 
     def _threshold(self, norms: Norms) -> Any:
         """The threshold before the ceiling; infinite if there is none."""
-        return norms.xp.full_like(norms.whole, math.inf)
+        return math.inf
 
 
 def positive(value: float | Scheduled, name: str, *, most: float = math.inf) -> None:

@@ -20,10 +20,10 @@ from surefoot.gradients.clipping import (
     ClipError,
     NonFinite,
     NormClip,
-    Norms,
     positive,
     whole,
 )
+from surefoot.gradients.numbers import Norms
 from surefoot.remedies.clipping import TIMES_MEDIAN
 from surefoot.schedules.scheduled import Scheduled
 from surefoot.types import Event
@@ -103,7 +103,7 @@ class PolicyClip(NormClip):
         held = self._recall("norms", norms)
         place = self.step % self.window
         held[place] = norms.xp.where(norms.finite(), norms.whole, math.nan)
-        threshold = norms.xp.full_like(norms.whole, self.threshold)
+        threshold = self.threshold
         seen = self.step + 1
         if seen >= self.window and seen % max(1, self.window // LOOKS) == 0:
             told: list[float] = held.tolist()

@@ -17,7 +17,7 @@ def shortened(xp: Any, norm: Any, threshold: Any) -> Any:
     """threshold/norm where a finite norm is larger than that, else 1.
 
     Args:
-        xp: numpy or torch, whichever the numbers are of.
+        xp: `HOST` or torch, whichever the numbers are of.
         norm: one or many.
         threshold: as many.
     """
@@ -37,7 +37,7 @@ def scale_(grads: Sequence[Tensor], factor: Any, *, alike: bool = False) -> None
     elif np.ndim(factor) == 0:
         if float(factor) == 1.0:
             return
-        factors = torch.as_tensor(factor)
+        factors = torch.tensor(float(factor))
     else:
         chosen = np.flatnonzero(factor != 1.0)
         parts = [parts[place] for place in chosen]
