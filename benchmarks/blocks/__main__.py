@@ -13,6 +13,7 @@ import torch
 from benchmarks.blocks import (
     clipping,
     continual,
+    detection,
     norm,
     projection,
     recurrence,
@@ -28,6 +29,7 @@ FAMILIES: tuple[tuple[str, tuple[Measure, ...]], ...] = (
     ("Normalisation", norm.MEASURES),
     ("Recurrence", recurrence.MEASURES),
     ("Schedules", schedules.MEASURES),
+    ("Detection", detection.MEASURES),
 )
 """What is measured, by family; a file of this folder each."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -43,41 +46,75 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
     check_boxes(first)
     check_boxes(second)
     left, right = floating(first), floating(second)
-    one, other = _sides(left), _sides(right)
-    wide, high = _shared(one, other, 0), _shared(one, other, 1)
-    inside = wide * high
-    return inside / _union(one, other, inside)
+    return Overlaps.of(left, right).iou
 
 
-def iou_pullback(first: Tensor, second: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """What a slope `[..., n, m]` on the overlaps means for both kinds of boxes.
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """All pairs of two kinds of boxes: `[..., n, m]` each, sides `[4, ..., n or m]`.
 
-    As autograd gives it, with fewer passes over the pairs. Where two sides fall
-    together each has half of the slope.
-
-    Returns:
-        The slopes of the boxes, in the shapes of `first` and `second`.
+    `wide` and `high` are what a pair shares, `inside` their product, `whole` what both
+    cover: 1 where that is nothing, to divide by.
     """
-    one, other = _sides(first), _sides(second)
-    wide, high = _shared(one, other, 0), _shared(one, other, 1)
-    inside = wide * high
-    whole = _union(one, other, inside)
-    by_union = slope.where(inside > 0, 0.0) / whole
-    by_area = -by_union * inside / whole
-    by_inside = by_union - by_area
-    along = by_inside * high, by_inside * wide
-    rows, columns = list[Tensor](), list[Tensor]()
-    for side in (0, 1, 2, 3):
-        slopes = along[side % 2]
-        ahead = slopes * (one[side][..., :, None] - other[side][..., None, :]).sign()
-        # Of two lower sides the larger one bounds what is shared, of upper the other.
-        sign = -0.5 if side < 2 else 0.5
-        rows.append(sign * slopes.sum(-1) - 0.5 * ahead.sum(-1))
-        columns.append(sign * slopes.sum(-2) + 0.5 * ahead.sum(-2))
-    return (
-        torch.stack(rows, -1) + by_area.sum(-1)[..., None] * _area_slopes(one),
-        torch.stack(columns, -1) + by_area.sum(-2)[..., None] * _area_slopes(other),
-    )
+
+    first: Tensor
+    second: Tensor
+    wide: Tensor
+    high: Tensor
+    inside: Tensor
+    whole: Tensor
+
+    @classmethod
+    def of(cls, first: Tensor, second: Tensor) -> Self:
+        """Of floating-point boxes `[..., n, 4]` and `[..., m, 4]`."""
+        one, other = _sides(first), _sides(second)
+        wide, high = _shared(one, other, 0), _shared(one, other, 1)
+        inside = wide * high
+        whole = _area(one)[..., :, None] + _area(other)[..., None, :] - inside
+        return cls(one, other, wide, high, inside, torch.where(whole > 0, whole, 1.0))
+
+    @property
+    def iou(self) -> Tensor:
+        """Intersection over union."""
+        return self.inside / self.whole
+
+    def pulled(self, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """What a slope on the overlaps means for both kinds of boxes, in their shapes.
+
+        As autograd gives it, with fewer passes over the pairs. Where two sides fall
+        together each has half of the slope.
+        """
+        by_union = slope.where(self.inside > 0, 0.0) / self.whole
+        by_area = by_union * self.inside / self.whole
+        by_inside = by_union + by_area
+        parts = [
+            self._side_slopes(by_inside * across, axis)
+            for axis, across in ((0, self.high), (1, self.wide))
+        ]
+        rows, columns = (
+            torch.stack([parts[axis][end][kind] for end in (0, 1) for axis in (0, 1)])
+            for kind in (0, 1)
+        )
+        rows = rows - by_area.sum(-1) * _area_slopes(self.first)
+        columns = columns - by_area.sum(-2) * _area_slopes(self.second)
+        return rows.movedim(0, -1), columns.movedim(0, -1)
+
+    def _side_slopes(
+        self, slopes: Tensor, axis: int
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Of the lower and the upper sides along one axis: of the first, the second.
+
+        Of two lower sides the larger one bounds what is shared, of two upper ones the
+        other: half of the slope, and half of it with the sign of their difference.
+        """
+        rows, columns = slopes.sum(-1), slopes.sum(-2)
+        found = list[tuple[Tensor, Tensor]]()
+        for side, sign in ((axis, -1), (axis + 2, 1)):
+            apart = self.first[side][..., :, None] - self.second[side][..., None, :]
+            ahead = slopes * apart.sign()
+            mine = sign * rows - ahead.sum(-1)
+            found.append((mine / 2, (sign * columns + ahead.sum(-2)) / 2))
+        return found[0], found[1]
 
 
 def _sides(boxes: Tensor) -> Tensor:
@@ -92,13 +129,7 @@ def _area(sides: Tensor) -> Tensor:
 def _area_slopes(sides: Tensor) -> Tensor:
     """How the area changes with each of the four sides."""
     wide, high = sides[2] - sides[0], sides[3] - sides[1]
-    return torch.stack([-high, -wide, high, wide], -1)
-
-
-def _union(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
-    """The areas that pairs cover together; 1 where that is nothing, to divide by."""
-    whole = _area(first)[..., :, None] + _area(second)[..., None, :] - inside
-    return torch.where(whole > 0, whole, 1.0)
+    return torch.stack([-high, -wide, high, wide])
 
 
 def _shared(first: Tensor, second: Tensor, axis: int) -> Tensor:

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from surefoot.tasks.detection.boxes import (
     BoxError,
-    box_iou,
+    Overlaps,
     check_boxes,
     check_classes,
     floating,
-    iou_pullback,
 )
 from surefoot.tasks.detection.suppress import check_threshold
 
@@ -90,7 +89,8 @@ def _solution(
     """How far each is kept, block by block."""
     keep = torch.ones_like(boxes[..., 0])
     for start, stop in _blocks(boxes):
-        chance = _chance(boxes, group, (start, stop), (threshold, temperature))
+        pairs = Overlaps.of(boxes[..., start:stop, :], boxes[..., :stop, :])
+        chance = _chance(pairs.iou, group, start, (threshold, temperature))
         before = _factors(chance[..., :start], keep[..., :start]).prod(-1)
         keep[..., start:stop] = _solved(chance[..., start:], before)
     return keep
@@ -102,18 +102,14 @@ def _blocks(boxes: Tensor) -> list[tuple[int, int]]:
 
 
 def _chance(
-    boxes: Tensor,
-    group: Tensor | None,
-    block: tuple[int, int],
-    soft: tuple[float, float],
+    overlap: Tensor, group: Tensor | None, start: int, soft: tuple[float, float]
 ) -> Tensor:
-    """σ((IoU_ij − τ)/T) of the block's ranks i and all j < i; 0 where j ≥ i."""
-    (start, stop), (threshold, temperature) = block, soft
-    overlap = box_iou(boxes[..., start:stop, :], boxes[..., :stop, :])
+    """σ((IoU_ij − τ)/T) of the ranks i from `start` on and all j < i; 0 where j ≥ i."""
+    threshold, temperature = soft
     chance = torch.sigmoid((overlap - threshold) / temperature)
     if group is not None:
-        same = group[..., start:stop, None] == group[..., None, :stop]
-        chance = chance * same
+        other = group[..., : overlap.shape[-1]]
+        chance = chance * (other[..., start:, None] == other[..., None, :])
     return chance.tril(start - 1)
 
 
@@ -151,7 +147,8 @@ def _pulled(
     """
     later, done = torch.zeros_like(boxes), list[Tensor]()
     for start, stop in reversed(_blocks(boxes)):
-        chance = _chance(boxes, group, (start, stop), (threshold, temperature))
+        pairs = Overlaps.of(boxes[..., start:stop, :], boxes[..., :stop, :])
+        chance = _chance(pairs.iou, group, start, (threshold, temperature))
         kept = keep[..., :stop]
         others = kept[..., start:, None] / _factors(chance, kept)
         through = others * chance
@@ -162,10 +159,8 @@ def _pulled(
             unitriangular=True,
         )
         slope = slope[..., :start] - (own.mT @ through[..., :start]).squeeze(-2)
-        slopes = -own * through * kept[..., None, :] * (1 - chance) / temperature
-        rows, columns = iou_pullback(
-            boxes[..., start:stop, :], boxes[..., :stop, :], slopes
-        )
+        slopes = through * (1 - chance) * own * (kept / -temperature)[..., None, :]
+        rows, columns = pairs.pulled(slopes)
         later = later[..., :stop, :] + columns
         done.append(later[..., start:, :] + rows)
     return torch.cat([later[..., :0, :], *reversed(done)], dim=-2)
