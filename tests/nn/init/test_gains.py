@@ -110,6 +110,8 @@ def test_gains_keep_the_second_moment(name: str) -> None:
     [
         (lambda: gain("cube"), "expected one of relu"),
         (lambda: gain(torch.zeros_like), "keeps nothing of its input"),
+        (lambda: gain(nn.Softmax(0)), r"Softmax\(dim=0\) has no gain: Softmax mixes"),
+        (lambda: gain(nn.RReLU()), "has no gain: RReLU gives another output each"),
         (lambda: gain(lambda z: 0 * z + 2), "keeps nothing"),
     ],
 )

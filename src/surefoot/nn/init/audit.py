@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from surefoot.nn.flow.errors import FlowError
 from surefoot.nn.init.activations import BENDS
 from surefoot.nn.init.depth_scaled import norms
 from surefoot.nn.init.errors import InitError
@@ -177,6 +176,7 @@ def _audited(
     places = [seen.index(one) for one in weighted]
     kinds = {type(m).__name__: m for m in model.modules() if isinstance(m, BENDS)}
     found: list[LayerAudit] = []
+    wanted: dict[str, float] = {}
     for i, (one, place) in enumerate(zip(weighted, places, strict=True)):
         last = i + 1 == len(weighted)
         behind = seen[place + 1 : None if last else places[i + 1]]
@@ -184,6 +184,8 @@ def _audited(
         if bend is None and len(kinds) == 1 and not last:
             bend = next(iter(kinds.values()))  # one module, called in several places
         normed = any(norms(b.module) for b in behind)
+        if bend is not None and repr(bend) not in wanted:
+            wanted[repr(bend)] = _wanted(bend)
         size = seen[-1].rms if last else weighted[i + 1].input_rms
         after = math.nan if last else weighted[i + 1].gradient
         found.append(
@@ -192,7 +194,7 @@ def _audited(
                 kind=one.kind,
                 activation="" if bend is None else type(bend).__name__,
                 gain=_gain_of(one.module),
-                wanted=math.nan if normed or bend is None else _wanted(bend),
+                wanted=math.nan if normed else wanted.get(repr(bend), math.nan),
                 std=difference(one),
                 forward=_over(size, one.input_rms),
                 backward=_over(one.gradient, after),
@@ -213,7 +215,7 @@ def _gain_of(module: nn.Module) -> float:
 def _wanted(bend: nn.Module) -> float:
     try:
         return gain(bend)
-    except (InitError, FlowError):
+    except InitError:
         return math.nan
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from surefoot.nn.flow.gates import Activation, slopes
+from surefoot.nn.flow.errors import FlowError
+from surefoot.nn.flow.gates import Activation, gate_gain, slopes
 from surefoot.nn.flow.gaussian import gaussian_mean
 from surefoot.nn.init.errors import InitError
 
@@ -53,7 +54,8 @@ def gain(activation: str | Activation) -> float:
             (its own slope counts), or an elementwise function.
 
     Raises:
-        InitError: the name is unknown, or no gain fits: the activation is constant.
+        InitError: the name is unknown, or no gain fits: the activation is constant,
+            random, or mixes elements as softmax does.
 
     >>> gain("sigmoid"), round(gain("relu") ** 2, 9), round(gain("gelu"), 4)
     (4.0, 2.0, 1.5335)
@@ -64,6 +66,10 @@ def gain(activation: str | Activation) -> float:
     known = TORCH.get(type(function)) if isinstance(function, nn.Module) else None
     if known is not None:
         return known
+    try:
+        gate_gain(function)
+    except FlowError as error:
+        raise InitError(f"{activation!r} has no gain: {error}") from error
     zero = torch.zeros(1, dtype=torch.float64)
     with torch.no_grad():
         centred = abs(_double(function, zero).item()) < NARROW
