@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,10 +13,14 @@ from torch import Tensor, nn
 from surefoot.nn.regularize import (
     OrthogonalityError,
     coherence,
+    conv_norm_bound,
+    conv_operator_norm,
     filter_condition,
+    polar_projection,
     qr_retraction,
     soft_orthogonality,
     srip,
+    tangent,
 )
 
 MEASURES = (soft_orthogonality, srip, coherence, filter_condition)
@@ -139,3 +145,26 @@ def test_torchs_spectral_norm_brings_diag_3_1_to_1_from_the_first_read() -> None
     nn.utils.parametrizations.spectral_norm(layer)
     largest = torch.linalg.matrix_norm(layer.weight.detach(), 2)
     assert float(largest) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *MEASURES,
+        qr_retraction,
+        polar_projection,
+        conv_norm_bound,
+        lambda weight: conv_operator_norm(weight, 6, stride=2),
+        lambda weight: tangent(weight, qr_retraction(weight)),
+    ],
+)
+def test_functions_compile_in_one_graph_and_run_under_autocast(function: Any) -> None:
+    weight = gaussian(4, 2, 3, 3).float()
+    expected = function(weight)
+    torch._dynamo.reset()
+    fast = torch.compile(function, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(fast(weight), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(function(weight), expected)
+        narrow = function(weight.bfloat16())
+    torch.testing.assert_close(narrow.float(), expected, rtol=0.05, atol=0.05)

@@ -20,11 +20,17 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from surefoot.nn.regularize.unfolding import OrthogonalityError, computable, unfolded
+from surefoot.nn.regularize.unfolding import (
+    OrthogonalityError,
+    computable,
+    in_full_precision,
+    unfolded,
+)
 
 Sizes = int | Sequence[int]
 
 
+@in_full_precision
 def conv_singular_values(
     weight: Tensor,
     size: Sizes,
@@ -58,6 +64,7 @@ def conv_singular_values(
     return values.flatten().sort(descending=True).values
 
 
+@in_full_precision
 def conv_operator_norm(
     weight: Tensor,
     size: Sizes,
@@ -87,6 +94,7 @@ def conv_operator_norm(
     return torch.linalg.matrix_norm(told.matrices(half=True), 2).amax()
 
 
+@in_full_precision
 def conv_norm_bound(
     weight: Tensor,
     *,
@@ -164,7 +172,7 @@ class _Told:
         With `half`, one of each pair of frequencies whose matrices are conjugate.
         """
         axes = len(self.size)
-        found = self.kernel.to(self.kernel.dtype.to_complex())
+        found = torch.complex(self.kernel, torch.zeros_like(self.kernel))
         for axis in range(axes):
             waves = self._waves(axis, half=half and axis == axes - 1)
             # The front axis of the kernel goes; frequencies and their kin come last.

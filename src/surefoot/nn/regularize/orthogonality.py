@@ -10,9 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surefoot.nn.regularize.unfolding import computable, gram, unfolded
+from surefoot.nn.regularize.unfolding import (
+    computable,
+    gram,
+    in_full_precision,
+    unfolded,
+)
 
 
+@in_full_precision
 def soft_orthogonality(weight: Tensor, groups: int = 1) -> Tensor:
     """‖WᵀW − I‖_F², a penalty that is 0 for orthonormal filters (Bansal et al. 2018).
 
@@ -35,6 +41,7 @@ def soft_orthogonality(weight: Tensor, groups: int = 1) -> Tensor:
     return _excess(weight, groups).square().sum()
 
 
+@in_full_precision
 def srip(weight: Tensor, groups: int = 1) -> Tensor:
     """σ(WᵀW − I), the penalty of spectral restricted isometry (Bansal et al. 2018).
 
@@ -53,6 +60,7 @@ def srip(weight: Tensor, groups: int = 1) -> Tensor:
     return torch.linalg.eigvalsh(_excess(weight, groups)).abs().amax()
 
 
+@in_full_precision
 def coherence(weight: Tensor, groups: int = 1) -> Tensor:
     """Largest |cosine| between two filters: 1 if two are parallel, 0 if none meet.
 
@@ -79,6 +87,7 @@ def coherence(weight: Tensor, groups: int = 1) -> Tensor:
     return cosines.masked_fill(own, 0.0).amax().clamp(max=1.0)
 
 
+@in_full_precision
 def filter_condition(weight: Tensor, groups: int = 1) -> Tensor:
     """Largest over smallest singular value of the filters: 1 if orthonormal.
 

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from surefoot.nn.regularize.unfolding import (
     OrthogonalityError,
     computable,
+    in_full_precision,
     tall,
     unfolded,
 )
@@ -47,6 +48,7 @@ MAPS_BACK = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 """Modules whose weight is projected where a whole model comes."""
 
 
+@in_full_precision
 def qr_retraction(weight: Tensor, groups: int = 1) -> Tensor:
     """Q·sign(diag R) of the filters' Householder QR, in the shape of the weight.
 
@@ -67,6 +69,7 @@ def qr_retraction(weight: Tensor, groups: int = 1) -> Tensor:
     return _mapped(weight, groups, _qr)
 
 
+@in_full_precision
 def polar_projection(
     weight: Tensor, groups: int = 1, *, method: Polar = "svd"
 ) -> Tensor:
@@ -116,6 +119,7 @@ def polar_projection_(
     return weight
 
 
+@in_full_precision
 def tangent(vector: Tensor, weight: Tensor, *, groups: int = 1) -> Tensor:
     """The part of a vector that is tangent to the orthonormal matrices at a weight.
 
@@ -199,7 +203,8 @@ class OrthogonalProjection:
     def __call__(self, step: int) -> Mapping[str, Any]:
         """Project all weights; none is written if one cannot be."""
         stacks = [_Stack(alike, groups) for groups, alike in _by_shape(self._pairs)]
-        found = [self._map(stack.matrices) * self.gain for stack in stacks]
+        project = in_full_precision(self._map)
+        found = [project(stack.matrices) * self.gain for stack in stacks]
         both = list(zip(stacks, found, strict=True))
         moved = [stack.distance(new) for stack, new in both]
         most = torch.stack([one.to(moved[0].device) for one in moved]).amax()

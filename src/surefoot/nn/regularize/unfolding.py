@@ -8,7 +8,14 @@ has the same singular values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import torch
 from torch import Tensor
+
+Asked = ParamSpec("Asked")
 
 
 class OrthogonalityError(ValueError):
@@ -62,3 +69,16 @@ def gram(matrix: Tensor) -> Tensor:
 def computable(matrix: Tensor) -> Tensor:
     """A matrix in float32 at least: torch factorises nothing narrower."""
     return matrix if matrix.element_size() >= 4 else matrix.float()
+
+
+def in_full_precision(function: Callable[Asked, Tensor]) -> Callable[Asked, Tensor]:
+    """A function of weights without autocast, which would round its products."""
+
+    @wraps(function)
+    def whole(*args: Asked.args, **named: Asked.kwargs) -> Tensor:
+        given = (*args, *named.values())
+        devices = [one.device.type for one in given if isinstance(one, Tensor)]
+        with torch.autocast(devices[0] if devices else "cpu", enabled=False):
+            return function(*args, **named)
+
+    return whole
