@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from surefoot.tasks.gan.losses import non_saturating_generator_loss
 from surefoot.zoo.datasets import Cycle, digits
 from surefoot.zoo.losses import numbers
 from surefoot.zoo.nets import mlp
@@ -45,7 +46,7 @@ def play(task: Task, step: int, observer: Observer) -> Losses:
         fake = generator(torch.randn(len(batch[0]), NOISE)).detach()
         loss_c = task.loss(critic, batch) + F.softplus(critic(fake)).mean()
         _turn(task, "critic", loss_c, (step, batch, observer))
-    loss_g = F.softplus(-critic(generator(torch.randn(64, NOISE)))).mean()
+    loss_g = non_saturating_generator_loss(critic(generator(torch.randn(64, NOISE))))
     _turn(task, "generator", loss_g, (step, batch, observer))
     losses = {"critic": loss_c, "generator": loss_g}
     observer.after_update(step, losses, batch)
