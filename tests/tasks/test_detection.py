@@ -214,11 +214,14 @@ def test_the_chain_at_temperature_005_is_1_0059_08997() -> None:
     torch.testing.assert_close(found, expected, atol=5e-5, rtol=0)
 
 
-def test_a_product_that_is_not_recursive_would_drop_the_third_box() -> None:
-    long = torch.tensor([[0.0, 0, 10, 1], [3, 0, 13, 1], [6, 0, 16, 1]])
-    chance = torch.sigmoid((box_iou(long, long) - 0.4) / 0.005).tril(-1)
+def test_other_forms_get_the_third_box_wrong() -> None:
+    """A plain product drops it, a linear system lifts its score from 0.7 to 0.8."""
+    chance = torch.sigmoid((box_iou(CHAIN, CHAIN) - 0.4) / 0.005).tril(-1)
     assert (1 - chance).prod(1)[2].item() == pytest.approx(0, abs=1e-6)
-    assert differentiable_nms(long, FALLING, threshold=0.4, temperature=0.005)[2] > 0.99
+    lifted = torch.linalg.solve(torch.eye(3) + chance, FALLING)
+    assert lifted[2].item() == pytest.approx(0.8, abs=1e-6)
+    keep = differentiable_nms(CHAIN, FALLING, threshold=0.4, temperature=0.005)
+    assert (FALLING * keep)[2].item() == pytest.approx(0.7, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

@@ -476,12 +476,10 @@ def test_the_multipliers_are_those_of_the_played_game() -> None:
 
     def losses(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         both = torch.cat([x, y])
-        pulled = matrix @ both.detach()
         flow = matrix @ both
         # Quadratic losses whose gradients are rows of one matrix.
         first = (x * (flow[:2] - matrix[:2, :2] @ x / 2)).sum()
         second = (y * (flow[2:] - matrix[2:, 2:] @ y / 2)).sum()
-        assert pulled.shape == (5,)
         return first, second
 
     x, y = torch.zeros(2).double(), torch.zeros(3).double()
@@ -529,7 +527,6 @@ def test_a_large_game_is_judged_without_its_matrix(
     generator = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 2)).double()
     critic = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1)).double()
     real, noise = normal(32, 2), normal(32, 2, seed=1)
-    players = generator.parameters(), critic.parameters()
 
     def judged() -> gan.GameStability:
         fake = critic(generator(noise))
@@ -539,7 +536,6 @@ def test_a_large_game_is_judged_without_its_matrix(
             losses, mine, rates=(0.5, 2.0), turns=turns, products=50
         )
 
-    assert players
     exact = judged()
     monkeypatch.setattr("surefoot.tasks.gan.stability.EXACT", 0)
     found = judged()
