@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from surefoot.nn.init import InitError, audit_init
+from surefoot.nn.init import InitError, audit_init, residual_block
 
 
 def net(
@@ -93,6 +93,17 @@ def test_one_activation_module_that_is_called_often_is_seen_everywhere() -> None
     model = net(4, 64, nn.init.xavier_normal_, lambda: relu)
     found = audit_init(model, batch(64), loss_fn)
     assert [one.activation for one in found.layers[:3]] == ["ReLU"] * 3
+
+
+def test_branches_that_start_at_zero_are_no_fault() -> None:
+    torch.manual_seed(0)
+    model = net(4, 64, lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"))
+    for place in (6, 4, 2):
+        branch = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+        model.insert(place, residual_block(branch))
+    found = audit_init(model, batch(64), loss_fn)
+    assert [one.name for one in found.layers] == ["0", "3", "6", "9"]
+    assert found.healthy, found.verdict
 
 
 def test_the_model_is_left_bit_identical() -> None:

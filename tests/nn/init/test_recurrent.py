@@ -153,6 +153,7 @@ def test_conventions_of_a_residual_cell() -> None:
         (lambda: chrono_init_(nn.LSTM(3, 3), 2.0), "t_max=2.0 came"),
         (lambda: chrono_init_(nn.LSTM(3, 3), math.nan), "t_max=nan came"),
         (lambda: identity_recurrence_(nn.LSTM(3, 3)), "use forget_bias_"),
+        (lambda: ResidualCell(nn.LSTMCell(3, 3)), "a path of its own"),
         (lambda: retention(1.0, -1), "steps=-1 came"),
     ],
 )

@@ -20,7 +20,7 @@ from surefoot.nn.init.activations import BENDS
 from surefoot.nn.init.depth_scaled import norms
 from surefoot.nn.init.errors import InitError
 from surefoot.nn.init.gains import gain
-from surefoot.nn.init.layers import Layer, Taps, difference, multiplying
+from surefoot.nn.init.layers import Layer, Taps, difference, is_zero, multiplying
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
 
@@ -128,6 +128,9 @@ def audit_init(model: nn.Module, batch: Any, loss_fn: LossFunction) -> InitAudit
         batch: what `loss_fn` takes.
         loss_fn: `loss_fn(model, batch)`, a loss with one element.
 
+    Layers that are zero, and those before them that no gradient reaches yet, are left
+    out: the branches of residual blocks that start as the identity.
+
     Raises:
         InitError: fewer than two layers with weights were called, or the loss has no
             gradient or is not finite.
@@ -152,7 +155,7 @@ def audit_init(model: nn.Module, batch: Any, loss_fn: LossFunction) -> InitAudit
             )
         torch.autograd.grad(loss, trained, allow_unused=True)
     seen = taps.layers
-    weighted = multiplying(seen)
+    weighted = _lit(multiplying(seen))
     if len(weighted) < 2:
         raise InitError(
             f"{len(weighted)} layers with weights were called; expected 2 or more, as "
@@ -168,6 +171,17 @@ def audit_init(model: nn.Module, batch: Any, loss_fn: LossFunction) -> InitAudit
         math.prod(_known(backward)),
         tuple(one.name for one in layers if one.name in blamed),
     )
+
+
+def _lit(weighted: Sequence[Layer]) -> list[Layer]:
+    """All but layers at zero, and those before them that no gradient reaches yet."""
+    kept: list[Layer] = []
+    dark = False
+    for one in reversed(weighted):
+        dark = is_zero(one.module) or (dark and one.gradient == 0)
+        if not dark:
+            kept.append(one)
+    return kept[::-1]
 
 
 def _audited(

@@ -160,6 +160,9 @@ class ResidualCell(nn.Module):
             `nn.RNNCell` or `nn.GRUCell`.
         gate: where g starts.
 
+    Raises:
+        InitError: an LSTM cell came.
+
     Shapes: x `[N, inputs]`, h `[N, hidden]` (zeros if not given) to `[N, hidden]`.
 
     >>> cell = ResidualCell(nn.RNNCell(3, 5))
@@ -170,6 +173,11 @@ class ResidualCell(nn.Module):
 
     def __init__(self, cell: nn.Module, gate: float = 0.0) -> None:
         super().__init__()
+        if isinstance(cell, nn.LSTMCell):
+            raise InitError(
+                "an LSTMCell came, whose memory has a path of its own; expected a cell "
+                "with one state, such as nn.RNNCell, or forget_bias_ for the LSTM"
+            )
         self.cell = cell
         weight = next(cell.parameters(), None)
         device, dtype = (
