@@ -220,7 +220,8 @@ def test_layers_keep_conventions(kind: type) -> None:
     def make() -> nn.Module:
         return kind(3, 4, bidirectional=True, batch_first=True)
 
-    keeps_conventions(make, torch.randn(2, 2, 3), exported=True)
+    exported = kind is LayerNormLSTM  # the GRU's cell is exported above
+    keeps_conventions(make, torch.randn(2, 2, 3), exported=exported)
 
 
 def test_gradients_are_those_of_differences() -> None:
@@ -237,7 +238,10 @@ def test_gradients_are_those_of_differences() -> None:
             for w in kind(2, 3, dtype=torch.float64).parameters()
         ]
         assert torch.autograd.gradcheck(
-            lambda *v, k=kind: outputs(k, *v), (x, *weights), fast_mode=True
+            lambda *v, k=kind: outputs(k, *v),
+            (x, *weights),
+            fast_mode=True,
+            check_undefined_grad=False,
         )
 
 
