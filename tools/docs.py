@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a file, it finds its neighbours and the cases
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from tools import cause_pages, rules, signature_pages, views, zoo_pages  # noqa: E402
+from tools import block_pages, cause_pages, rules, signature_pages, views, zoo_pages  # noqa: E402
 from tools.signature_pages import ANY  # noqa: E402
 from tools.tables import decapitalised, first_sentence, one_line, table  # noqa: E402
 
@@ -123,6 +123,7 @@ def knobs() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "blocks": block_pages.blocks,
     "recorded": recorded,
     "probes": probes,
     "signatures": signatures,
