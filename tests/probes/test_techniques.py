@@ -19,11 +19,14 @@ from torch.optim.swa_utils import SWALR, AveragedModel
 
 import surefoot
 from surefoot.diagnosis.in_use import clipped_at, in_use, seen, warmed_up
+from surefoot.gradients import ZScoreClip
+from surefoot.nn.regularize import MaxNorm
 from surefoot.probes.techniques import techniques
 from surefoot.record.facts import facts_in
 from surefoot.record.reader import RecordReader
 from surefoot.remedies.clipping import clip
 from surefoot.remedies.learning_rate import warm_up
+from surefoot.schedules import after_step
 from surefoot.types import Facts, Series, Technique
 
 
@@ -126,6 +129,19 @@ def test_flat_regions_and_their_schedule_are_recognised() -> None:
     rates = SWALR(sam, swa_lr=0.05)
     assert {"SAM", "search for flat regions", "SWALR"} <= set(found(net, sam))
     del rates
+
+
+def test_actions_and_clips_of_this_library_are_recognised() -> None:
+    net = nn.Linear(3, 3)
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    with (
+        ZScoreClip().attach(sgd),
+        after_step(sgd, MaxNorm([net.weight], cap=1.0), every=5),
+    ):
+        own = found(net, sgd)
+    assert own["MaxNorm"].settings["every"] == 5
+    assert "clipping by ZScoreClip" in own
+    assert not {"MaxNorm", "clipping by ZScoreClip"} & set(found(net, sgd))
 
 
 def clipping_run(

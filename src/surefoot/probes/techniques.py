@@ -131,6 +131,8 @@ def _of_optimizer(optimizer: torch.optim.Optimizer) -> Iterator[Technique]:
         if exempt:
             settings["exempt"] = float(exempt)
         yield Technique("weights", name, (), settings)
+    for clip in optimizer.__dict__.get("clips", ()):
+        yield Technique("gradients", f"clipping by {clip}")
     for action in optimizer.__dict__.get("post_steps", ()):
         yield Technique("after the update", action.name, (), {"every": action.every})
 
