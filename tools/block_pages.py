@@ -1,0 +1,49 @@
+"""The library of building blocks comes in, a table of its public names goes out."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from types import ModuleType
+
+from tools.tables import first_sentence, table
+
+PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("surefoot.nn.init", ("init",)),
+    ("surefoot.nn.norm", ("norm", "recurrence")),
+    ("surefoot.nn.flow", ("flow",)),
+    ("surefoot.nn.regularize", ("regularize", "orthogonality")),
+    ("surefoot.schedules", ("schedules",)),
+    ("surefoot.gradients", ("gradients",)),
+    ("surefoot.tasks.gan", ("gan",)),
+    ("surefoot.tasks.rl", ("rl",)),
+    ("surefoot.tasks.continual", ("continual",)),
+    ("surefoot.tasks.multimodal", ("multimodal",)),
+    ("surefoot.tasks.detection", ("detection-and-pose",)),
+    ("surefoot.tasks.pose", ("detection-and-pose",)),
+    ("surefoot.tasks.sequence", ("sequence",)),
+)
+"""Where names are imported from, and the pages that teach them."""
+
+
+def blocks() -> str:
+    """A section a package, a row for each public name."""
+    return "\n\n".join(_section(name, pages) for name, pages in PACKAGES)
+
+
+def _section(name: str, pages: tuple[str, ...]) -> str:
+    links = ", ".join(f"[{page}](blocks/{page}.md)" for page in pages)
+    module = importlib.import_module(name)
+    rows = [
+        (f"`{public}`", first_sentence(inspect.getdoc(getattr(module, public))))
+        for public in public_names(module)
+    ]
+    return f"### `{name}`\n\n{links}\n\n{table(('name', 'what it is'), rows)}"
+
+
+def public_names(module: ModuleType) -> Iterator[str]:
+    """What a package offers: classes and functions; types and constants left out."""
+    for name in module.__all__:
+        if inspect.isclass(getattr(module, name)) or callable(getattr(module, name)):
+            yield name
