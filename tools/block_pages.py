@@ -43,7 +43,9 @@ def _section(name: str, pages: tuple[str, ...]) -> str:
 
 
 def public_names(module: ModuleType) -> Iterator[str]:
-    """What a package offers: classes and functions; types and constants left out."""
-    for name in module.__all__:
-        if inspect.isclass(getattr(module, name)) or callable(getattr(module, name)):
+    """What a package offers: classes and functions, not types and constants."""
+    for name in getattr(module, "__all__", sorted(vars(module))):
+        value = getattr(module, name)
+        own = value.__module__.startswith(module.__name__) if callable(value) else False
+        if own and not name.startswith("_"):
             yield name

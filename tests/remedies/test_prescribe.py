@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import re
+
 import pytest
 
 import cases
@@ -103,3 +107,14 @@ def test_every_remedy_has_advice_an_expectation_and_a_source(name: str) -> None:
 def test_an_unknown_remedy_is_refused_and_the_known_are_listed() -> None:
     with pytest.raises(KeyError, match=r"prayer.*lower lr"):
         prescribe(["prayer"], (), cases.facts_of())
+
+
+def test_what_advice_names_is_there() -> None:
+    facts = cases.facts_of()
+    told = [make((finding("any"),), facts).advice for make in ALL.values()]
+    named = {name for text in told for name in re.findall(r"surefoot(?:\.\w+)+", text)}
+    assert len(named) >= 6
+    for name in named:
+        package, _, last = name.rpartition(".")
+        home = importlib.import_module(package)
+        assert hasattr(home, last) or importlib.util.find_spec(name)

@@ -69,7 +69,8 @@ ALL: Mapping[str, Remedy] = {
         "look at the examples with the largest loss",
         "Sort the training examples by their loss late in training and look at the "
         "top: wrong labels gather there. Correct or drop them, or use a loss that "
-        "bounds their pull (label smoothing, generalised cross-entropy).",
+        "bounds their pull (label smoothing, "
+        "surefoot.nn.regularize.generalized_cross_entropy).",
         "the upper group of example losses shrinks",
         "Pleiss et al. 2020 (area under the margin); Zhang & Sabuncu 2018",
     ),
@@ -102,16 +103,17 @@ ALL: Mapping[str, Remedy] = {
     ),
     "recompute statistics": _advice(
         "recompute the running statistics",
-        "Before evaluation average the statistics of fresh training batches "
-        "(torch.optim.swa_utils.update_bn), and use a momentum that fits the length "
-        "of the run.",
+        "Before evaluation take the statistics of fresh training batches "
+        "(surefoot.nn.norm.recalibrate_bn), and use a momentum that fits the length of "
+        "the run.",
         "evaluation as good as training",
         "Wu & Johnson 2021, arXiv:2105.07576",
     ),
     "other norm": _advice(
         "normalise over something else than the batch",
-        "Use GroupNorm or LayerNorm, which do not depend on the batch, or a batch "
-        "that gives each channel 32 values and more.",
+        "Use GroupNorm or LayerNorm, which do not depend on the batch "
+        "(surefoot.nn.norm.replace_norm), batch renormalisation, or a batch that gives "
+        "each channel 32 values and more.",
         "the same output in training and in evaluation",
         "Wu & He 2018, arXiv:1803.08494",
     ),
@@ -124,7 +126,7 @@ ALL: Mapping[str, Remedy] = {
     ),
     "query-key norm": _advice(
         "normalise queries and keys",
-        "Apply LayerNorm or RMSNorm to queries and keys before their product.",
+        "Normalise queries and keys before their product (surefoot.nn.norm.QKNorm).",
         "attention scores stay in range whatever the weights",
         "Henry et al. 2020; Dehghani et al. 2023, arXiv:2302.05442",
     ),
@@ -139,13 +141,14 @@ ALL: Mapping[str, Remedy] = {
     "weaker discriminator": _advice(
         "weaken the discriminator",
         "Lower its learning rate, train it less often, add noise or label smoothing, "
-        "or a gradient penalty.",
+        "or a gradient penalty (surefoot.tasks.gan).",
         "its loss stays well above zero",
         "Arjovsky & Bottou 2017, arXiv:1701.04862; Gulrajani et al. 2017",
     ),
     "scale rewards": _advice(
         "scale the rewards",
-        "Normalise returns or advantages to unit size in each batch, or clip rewards.",
+        "Normalise returns or advantages to unit size in each batch, divide rewards by "
+        "the spread of returns (surefoot.tasks.rl), or clip them.",
         "the entropy of the policy falls slowly",
         "Engstrom et al. 2020, arXiv:2005.12729",
     ),

@@ -44,7 +44,8 @@ def gelu(findings: Sequence[Finding], facts: Facts) -> Prescription:
         ),
         expect="every unit gets a gradient again",
         source="Hendrycks & Gimpel 2016, arXiv:1606.08415; Lu et al. 2020",
-        advice="Replace ReLU by GELU and start the layers afresh.",
+        advice="Replace ReLU by GELU (surefoot.nn.init.replace_activation) and start "
+        "the layers afresh.",
     )
 
 
@@ -56,7 +57,8 @@ def layer_norm(findings: Sequence[Finding], facts: Facts) -> Prescription:
         changes=(Change("norm", "insert", "layer_norm", accused),),
         expect="activations of unit size in all layers, whatever the weights",
         source="Ba et al. 2016, arXiv:1607.06450",
-        advice="Insert a LayerNorm before each hidden activation.",
+        advice="Insert a LayerNorm before each hidden activation "
+        "(surefoot.nn.init.insert_norm).",
     )
 
 
