@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from tools.tables import first_sentence, table
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("surefoot.nn.init", ("init",)),
@@ -30,6 +33,15 @@ PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
 def blocks() -> str:
     """A section a package, a row for each public name."""
     return "\n\n".join(_section(name, pages) for name, pages in PACKAGES)
+
+
+def corrections() -> str:
+    """A line for each page of docs/corrections."""
+    return "\n".join(
+        f"- [{page.read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')}]"
+        f"(corrections/{page.name})"
+        for page in sorted((ROOT / "docs" / "corrections").glob("*.md"))
+    )
 
 
 def _section(name: str, pages: tuple[str, ...]) -> str:

@@ -124,6 +124,7 @@ def knobs() -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "blocks": block_pages.blocks,
+    "corrections": block_pages.corrections,
     "recorded": recorded,
     "probes": probes,
     "signatures": signatures,
