@@ -24,16 +24,22 @@ from surefoot.nn.init.layers import Layer, Taps, difference, is_zero, multiplyin
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
 
-STEADY = 0.1
-"""Share by which the factor per layer may differ from 1. Networks drawn with the gain
-of their activation stay within 0.06 at width 64 and depth 20 or 50, over 20 seeds; a
-wrong gain before ReLU is off by 0.3."""
+STEADY = 0.2
+"""Share by which the factor per layer may differ from 1. ReLU networks drawn with their
+gain stay within 0.15 at widths 32 to 256 and depths 12 to 50, over 10 seeds, and GELU
+within 0.27; the gain of a linear layer before ReLU is off by 0.4."""
 
-KEPT = 3.0
-"""Change over all the depth that is steady in any case: that network's own is 3."""
+KEPT = 3.5
+"""Change over all the depth that is steady in any case: those ReLU networks stay below
+3 at 5 layers. Four layers of gain 1 before ReLU lose 4."""
 
-DECADES = 100.0
-"""What the depth makes of any factor per layer."""
+DECADES = 1_000.0
+"""What the depth makes of any factor per layer: tanh networks of 50 layers drawn with
+their gain reach 180."""
+
+FITS = 0.1
+"""Logarithm by which the gain of a layer drawn with its gain may differ: the spread over
+the entries of a 5 x 5 weight."""
 
 APART = 8.0
 """A layer stands out against the median of the others: healthy ones of
@@ -103,6 +109,11 @@ class InitAudit:
         if not known:
             return "the gain of the weights is to blame, no one layer"
         one = max(known, key=lambda each: abs(math.log(each.gain / each.wanted)))
+        if abs(math.log(one.gain / one.wanted)) < FITS:
+            return (
+                f"the weights have the gain that {one.activation} wants: the depth is to "
+                "blame; normalise, or add paths around the layers"
+            )
         return (
             f"the gain is to blame, no one layer: weights of gain {one.gain:.2f} came, "
             f"{one.activation} wants {one.wanted:.2f}"
