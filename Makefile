@@ -46,6 +46,7 @@ screenshots: $(VENV)/.test
 	SUREFOOT_BROWSER="$$($(BIN)/python tools/browser.py)" $(BIN)/python tools/screenshots.py
 	$(BIN)/python tools/landscapes.py
 	$(BIN)/python tools/corrections.py
+	$(BIN)/python tools/gallery.py
 
 bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --quick

@@ -35,3 +35,17 @@ def test_the_cure_helps_on_every_seed_that_is_asked_for(
     assert all(len(re.findall(r"[\d.]+", " ".join(row[-3:]))) == 3 for row in rows)
     assert ": helped" in done.stdout, done.stdout
     assert (tmp_path / "a.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_docs_show_what_it_prints_and_draws(script: Path) -> None:
+    page = (ROOT / "docs" / "examples.md").read_text("utf-8")
+    section = page.partition(f"<!-- printed: {script.stem} -->")[2]
+    printed = section.partition("<!-- end -->")[0]
+    assert "95 % interval" in printed
+    assert ": helped" in printed
+    assert f"](images/gallery/{script.stem}.png)" in page
+
+
+def test_there_is_an_example_for_each_family_of_tasks() -> None:
+    assert len(SCRIPTS) == 9

@@ -99,17 +99,15 @@ def _example(name: str) -> None:
         drawn = Path(place) / f"{name}.png"
         script = ROOT / "examples" / f"{name}.py"
         subprocess.run([sys.executable, script, "--to", drawn], check=True)
-        _shrink(drawn, IMAGES / f"{name.replace('_', '-')}.png", width=WIDTH)
+        shrink(drawn, IMAGES / f"{name.replace('_', '-')}.png", width=WIDTH)
 
 
 def _write(figure: Figure, name: str, *, width: int = WIDTH) -> None:
     with TemporaryDirectory() as place:
-        _shrink(
-            save(figure, Path(place) / "a.png"), IMAGES / f"{name}.png", width=width
-        )
+        shrink(save(figure, Path(place) / "a.png"), IMAGES / f"{name}.png", width=width)
 
 
-def _shrink(drawn: Path, to: Path, *, width: int) -> None:
+def shrink(drawn: Path, to: Path, *, width: int) -> None:
     """Fewer pixels and colours, so that a page of pictures loads at once."""
     with Image.open(drawn) as image:
         height = round(image.height * width / image.width)
