@@ -173,3 +173,10 @@ def test_names_that_are_unknown_are_refused_untouched() -> None:
     with pytest.raises(InitError, match="expected a module of the Sequential"):
         GradualUnfreezing(model, ["head"], stages=Constant(1))
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_list_in_the_place_of_a_name_is_refused_and_says_how() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    with pytest.raises(InitError, match="unpack a list"):
+        freeze(model, ["0"])  # type: ignore[arg-type]
+    assert all(weight.requires_grad for weight in model.parameters())

@@ -38,8 +38,8 @@ DECADES = 1_000.0
 their gain reach 180."""
 
 FITS = 0.1
-"""Logarithm by which the gain of a layer drawn with its gain may differ: the spread over
-the entries of a 5 x 5 weight."""
+"""Logarithm by which the gain of a layer drawn with its gain may differ: the spread
+over the entries of a 5 x 5 weight."""
 
 APART = 8.0
 """A layer stands out against the median of the others: healthy ones of
@@ -111,8 +111,8 @@ class InitAudit:
         one = max(known, key=lambda each: abs(math.log(each.gain / each.wanted)))
         if abs(math.log(one.gain / one.wanted)) < FITS:
             return (
-                f"the weights have the gain that {one.activation} wants: the depth is to "
-                "blame; normalise, or add paths around the layers"
+                f"the weights have the gain that {one.activation} wants: the depth is "
+                "to blame; normalise, or add paths around the layers"
             )
         return (
             f"the gain is to blame, no one layer: weights of gain {one.gain:.2f} came, "

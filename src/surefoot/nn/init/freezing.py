@@ -168,6 +168,11 @@ def _found(
     parameters: dict[str, nn.Parameter] = {}
     modules: list[nn.Module] = []
     for name in names or ("",):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InitError(
+                f"{name!r} came for a name; expected names of modules or parameters, one "
+                "after another; unpack a list with *"
+            )
         if name in whole:
             parameters[name] = whole[name]
             continue
