@@ -170,8 +170,8 @@ def _found(
     for name in names or ("",):
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InitError(
-                f"{name!r} came for a name; expected names of modules or parameters, one "
-                "after another; unpack a list with *"
+                f"{name!r} came for a name; expected names of modules or parameters, "
+                "one after another; unpack a list with *"
             )
         if name in whole:
             parameters[name] = whole[name]
