@@ -246,7 +246,7 @@ def test_a_model_without_a_landscape_is_refused(
 
 
 def test_what_is_no_loss_is_refused(net: Residual, batch: Batch) -> None:
-    with pytest.raises(ValueError, match=r"gave \(12, 3\); it must give a tensor"):
+    with pytest.raises(ValueError, match=r"gave \(12, 3\); expected a tensor"):
         surface(net, batch, loss_fn=lambda m, b: m(b[0]), points=3)
     with pytest.raises(ValueError, match="gave float"):
         surface(net, batch, loss_fn=lambda m, b: 1.0, points=3)  # type: ignore

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from surefoot.curvature.batches import counted, held, several
 from surefoot.curvature.errors import CurvatureError
 from surefoot.curvature.space import Space
+from surefoot.restore.one_number import one_number
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
 
@@ -49,7 +50,7 @@ class Losses:
         self.passes += 1
         for batch, share in zip(self._batches, self._shares, strict=True):
             with still(self.model, training=self._mode), torch.no_grad():
-                loss = one_number(self.loss_fn(self.model, batch))
+                loss = one_number(self.loss_fn(self.model, batch), CurvatureError)
             self.rounding = torch.finfo(loss.dtype).eps
             found += share * float(loss.detach())
         return found
@@ -70,24 +71,6 @@ class Losses:
         return found
 
 
-def one_number(loss: Any) -> Tensor:
-    """A loss with shape `[]`.
-
-    Raises:
-        CurvatureError: it is no tensor with one element.
-
-    >>> one_number(torch.ones(1, 1))
-    tensor(1.)
-    """
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        came = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise CurvatureError(
-            f"loss_fn gave {came}; expected a tensor with one element; reduce the "
-            "loss with .mean() or .sum(), and do not call .item() on it"
-        )
-    return loss.reshape(())
-
-
 def with_graph(loss: Any) -> Tensor:
     """A finite loss with shape `[]` that knows the weights it was made of.
 
@@ -95,7 +78,7 @@ def with_graph(loss: Any) -> Tensor:
         CurvatureError: it is no tensor with one element, has no graph, or is not
             finite.
     """
-    number = one_number(loss)
+    number = one_number(loss, CurvatureError)
     if not number.requires_grad:
         raise CurvatureError(
             "the loss has no graph: nothing between the weights and it can be "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from surefoot.gradients.norms import (
 )
 from surefoot.gradients.numbers import HOST, Norms, norms_as_numbers
 from surefoot.gradients.scaling import scale_, shortened
+from surefoot.restore.hooks import Hooked
 from surefoot.schedules.scheduled import Scheduled, value_at
 
 NonFinite = Literal["keep", "skip", "raise"]
@@ -153,7 +154,7 @@ class Clip(ABC):
         self.memory[name] = one
 
 
-class AttachedClip:
+class AttachedClip(Hooked):
     """A clip that an optimizer calls before each update, until `remove()`."""
 
     def __init__(
@@ -179,24 +180,19 @@ class AttachedClip:
             )
         optimizer.__dict__[SAVED] = (*taken, self.name)
         self._optimizer = optimizer
-        self._hooks = (
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_state_dict_post_hook(self._saved),
-            optimizer.register_load_state_dict_pre_hook(self._loaded),
+        super().__init__(
+            (
+                optimizer.register_step_pre_hook(self._before),
+                optimizer.register_state_dict_post_hook(self._saved),
+                optimizer.register_load_state_dict_pre_hook(self._loaded),
+            )
         )
 
     def remove(self) -> None:
         """Clip no longer."""
-        for hook in self._hooks:
-            hook.remove()
+        super().remove()
         names = self._optimizer.__dict__[SAVED]
         self._optimizer.__dict__[SAVED] = tuple(n for n in names if n != self.name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
     def _before(self, optimizer: Optimizer, *_: Any) -> None:
         if self.parameters is None:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from surefoot.gradients.norms import norm_row, weights_of
+from surefoot.restore.hooks import Hooked
 
 TIMES = 10.0
 """Times the median ratio that makes a layer stand out. A pointer, not an alarm: layers
@@ -88,7 +89,7 @@ def dominant_layers(
     return tuple(sorted(found, key=lambda one: -one.ratio))
 
 
-class UpdateRatios:
+class UpdateRatios(Hooked):
     """Measures the update ratio of each parameter at an optimizer's updates.
 
     Copies the weights before each `every`-th update, which costs their memory, and
@@ -131,9 +132,11 @@ class UpdateRatios:
         self.every, self.step = every, 0
         self._weights = [weight for _, weight in named]
         self._before: list[Tensor] = []
-        self._hooks = (
-            optimizer.register_step_pre_hook(self._take),
-            optimizer.register_step_post_hook(self._compare),
+        super().__init__(
+            (
+                optimizer.register_step_pre_hook(self._take),
+                optimizer.register_step_post_hook(self._compare),
+            )
         )
 
     def by_name(self) -> dict[str, float]:
@@ -144,17 +147,6 @@ class UpdateRatios:
     def dominant(self, times: float = TIMES) -> tuple[Dominant, ...]:
         """Layers that stand out in the last measured update."""
         return dominant_layers(self.by_name(), times)
-
-    def remove(self) -> None:
-        """Measure no longer."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
     def _take(self, *_: Any) -> None:
         self.step += 1

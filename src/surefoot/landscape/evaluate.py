@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from surefoot.curvature.batches import counted, held, several
 from surefoot.landscape.directions import Slice
 from surefoot.landscape.weights import Vector, weights_of
+from surefoot.restore.one_number import one_number
 from surefoot.restore.random_streams import RandomStreams
 from surefoot.restore.still import still
 from surefoot.types import LossFunction
@@ -87,7 +88,9 @@ def loss_on(task: Task) -> Generator[Callable[[Place], float]]:
             move(place)
             streams.restore()
             given = [task.loss_fn(task.model, batch) for batch in task.batches]
-            return _weighted([_one_number(one) for one in given], counts) / sum(counts)
+            return _weighted([one_number(one).detach() for one in given], counts) / sum(
+                counts
+            )
 
         yield loss
 
@@ -176,16 +179,6 @@ def _seeded(seed: int) -> RandomStreams:
     np.random.seed(seed)
     random.seed(seed)
     return RandomStreams()
-
-
-def _one_number(loss: object) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        told = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(
-            f"loss_fn(model, batch) gave {told}; it must give a tensor with one "
-            "number, the mean over the batch"
-        )
-    return loss.detach().reshape(())
 
 
 def _weighted(losses: list[Tensor], counts: list[float]) -> float:

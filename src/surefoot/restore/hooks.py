@@ -1,10 +1,12 @@
-"""Hooks that vanish: a model with hooks is copied or pickled, a plain one comes out."""
+"""Hooks that leave no trace: models and optimizers with hooks become plain again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from torch.utils.hooks import RemovableHandle
 
 _NAME = "surefoot.detached"
 _silent = logging.getLogger(_NAME).debug
@@ -23,3 +25,21 @@ class VanishingHook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (logging.getLogger(_NAME), "debug")
+
+
+class Hooked:
+    """Something that hooks hang on, until `remove()` or the end of a `with` block."""
+
+    def __init__(self, hooks: Iterable[RemovableHandle]) -> None:
+        self._hooks = tuple(hooks)
+
+    def remove(self) -> None:
+        """Take the hooks off; what was done and counted stays."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()

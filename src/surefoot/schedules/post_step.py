@@ -12,11 +12,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.optim import Optimizer
 
+from surefoot.restore.hooks import Hooked
 from surefoot.schedules.errors import ScheduleError
 from surefoot.schedules.scheduled import Scheduled
 from surefoot.types import Event
@@ -78,7 +79,7 @@ class MakesRoom(Protocol):
         ...
 
 
-class PostSteps:
+class PostSteps(Hooked):
     """An action that is registered with an optimizer: its counter, log and switch.
 
     `step` is the number of updates seen, `log` holds the last events. It is saved in
@@ -95,11 +96,13 @@ class PostSteps:
         self.tell: Callable[[Event], None] | None = None
         self._optimizer = optimizer
         self._waiting: Mapping[str, Any] | None = None
-        self._hooks = (
-            optimizer.register_step_post_hook(self._updated),
-            optimizer.register_state_dict_post_hook(self._saved),
-            optimizer.register_load_state_dict_pre_hook(self._seen),
-            optimizer.register_load_state_dict_post_hook(self._loaded),
+        super().__init__(
+            (
+                optimizer.register_step_post_hook(self._updated),
+                optimizer.register_state_dict_post_hook(self._saved),
+                optimizer.register_load_state_dict_pre_hook(self._seen),
+                optimizer.register_load_state_dict_post_hook(self._loaded),
+            )
         )
         optimizer.__dict__[SAVED] = (*_registered(optimizer), self)
 
@@ -118,16 +121,9 @@ class PostSteps:
 
     def remove(self) -> None:
         """Stop acting; what was done stays done."""
-        for hook in self._hooks:
-            hook.remove()
+        super().remove()
         others = tuple(o for o in _registered(self._optimizer) if o is not self)
         self._optimizer.__dict__[SAVED] = others
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
     def _updated(self, *_: Any) -> None:
         if _was_skipped(self._optimizer):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from surefoot.restore.bare_step import bare_step
+from surefoot.restore.one_number import one_number
 from surefoot.restore.random_streams import RandomStreams
 from surefoot.restore.snapshot import Snapshot
 from surefoot.schedules.errors import ScheduleError
@@ -183,7 +184,9 @@ class _Trial:
         later = RandomStreams()
         streams.restore()
         with torch.no_grad():
-            after = float(_number(self.loss_fn(self.model, batches[0])))
+            after = float(
+                one_number(self.loss_fn(self.model, batches[0]), ScheduleError)
+            )
         later.restore()
         return before, after
 
@@ -192,7 +195,7 @@ class _Trial:
             for weight in group["params"]:
                 weight.grad = None
         with torch.enable_grad():
-            loss = _number(self.loss_fn(self.model, batch))
+            loss = one_number(self.loss_fn(self.model, batch), ScheduleError)
             loss.backward()
         bare_step(self.optimizer)
         return float(loss.detach())
@@ -207,16 +210,6 @@ def _scales(optimizer: Optimizer) -> list[float]:
             "others keep their ratio to it"
         )
     return [rate / rates[0] for rate in rates]
-
-
-def _number(loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        came = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise ScheduleError(
-            f"loss_fn gave {came}; expected a tensor with one element; reduce the loss "
-            "with .mean() or .sum(), and do not call .item() on it"
-        )
-    return loss.reshape(())
 
 
 def _blown_up(pairs: Sequence[tuple[float, float]]) -> bool:

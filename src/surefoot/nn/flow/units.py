@@ -9,12 +9,13 @@ are well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot.nn.flow.errors import FlowError
+from surefoot.restore.hooks import Hooked
 
 RECTIFIED = (nn.ReLU, nn.ReLU6)
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -220,7 +221,7 @@ class Saturation(nn.Module):
         return f"{self.low}, {self.high}, window={self.window}, near={self.near}"
 
 
-class UnitWatch:
+class UnitWatch(Hooked):
     """Meters behind the activations of a model: `watch_units` makes it.
 
     The model's state dict stays as it is. `remove()` or a `with` block ends it.
@@ -239,9 +240,9 @@ class UnitWatch:
                 "the model has no activation modules such as nn.ReLU() or nn.Tanh(); "
                 "put DeadUnits or Saturation behind the functions that it calls"
             )
-        self._hooks = [
+        super().__init__(
             m.register_forward_hook(_Hook(self, n)) for n, m in found.items()
-        ]
+        )
 
     def dead(self) -> Mapping[str, Tensor]:
         """Places `[k]` of the dead units of each rectifier that ran."""
@@ -258,17 +259,6 @@ class UnitWatch:
             for name, meter in self.meters.items()
             if isinstance(meter, Saturation)
         }
-
-    def remove(self) -> None:
-        """Take the hooks off; what was counted stays readable."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
 
 class _Hook:

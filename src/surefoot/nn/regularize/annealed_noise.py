@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from surefoot.nn.regularize.errors import RegularizeError
+from surefoot.restore.hooks import Hooked
 from surefoot.schedules.inverse_power import InversePower
 from surefoot.schedules.post_step import after_step
 from surefoot.schedules.scheduled import Scheduled, value_at
@@ -99,7 +100,7 @@ class WeightNoise:
         return {"std": std}
 
 
-class GradientNoise:
+class GradientNoise(Hooked):
     """Noise on the gradients, added just before each update of an optimizer.
 
     The updates are counted in the optimizer's state dict, so that a resumed run goes
@@ -137,18 +138,12 @@ class GradientNoise:
         self.seed = seed
         self.step = 0
         self.updates = after_step(optimizer, self._count(), name=name, tell=tell)
-        self._hook = optimizer.register_step_pre_hook(self._before)
+        super().__init__((optimizer.register_step_pre_hook(self._before),))
 
     def remove(self) -> None:
         """Add no more noise."""
-        self._hook.remove()
+        super().remove()
         self.updates.remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
     def _before(self, optimizer: Any, *_: Any) -> None:
         std: float | Tensor = value_at(self.std, self.step)
