@@ -84,9 +84,10 @@ class Forks(Executor):
         try:
             done, result = here.recv()
         except EOFError:
+            process.join()
             raise ForkError(
-                "a worker ended without an answer; if nobody ended it, there may be "
-                "too little memory; use fewer workers"
+                f"a worker ended without an answer, {_end_of(process.exitcode)}; if "
+                "nobody ended it, there may be too little memory; use fewer workers"
             ) from None
         finally:
             process.join()
@@ -96,6 +97,16 @@ class Forks(Executor):
         if not done:
             raise result
         return result
+
+
+def _end_of(code: int | None) -> str:
+    """How a process ended, by its exit code: of signals the negative number.
+
+    >>> _end_of(-9), _end_of(1)
+    ('by SIGKILL', 'with status 1')
+    """
+    known = {one.value: one.name for one in signal.Signals}
+    return f"by {known[-code]}" if code and -code in known else f"with status {code}"
 
 
 def _answer(call: Callable[[], Any], there: Connection) -> None:
