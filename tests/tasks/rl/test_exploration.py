@@ -7,9 +7,9 @@ import math
 
 import pytest
 import torch
-from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
+from baselines3 import LinearSchedule
 from conventions import keeps_conventions
 from surefoot.schedules import Linear, Vary, after_step
 from surefoot.tasks.rl import (

@@ -6,9 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor
 
+from baselines3 import DummyVecEnv, VecNormalize
 from conventions import keeps_conventions
 from surefoot.schedules import Constant, Vary
 from surefoot.tasks.rl import RewardScaler, RLError
