@@ -33,9 +33,7 @@ class Forks(Executor):
     Raises:
         ForkError: the system or the model's device does not allow it.
 
-    >>> with Forks(2, nn.Linear(2, 1)) as forks:
-    ...     list(forks.map(abs, (-1, 2)))
-    [1, 2]
+    As in `with Forks(2, model) as forks: list(forks.map(abs, (-1, 2)))`.
     """
 
     def __init__(self, workers: int, model: nn.Module) -> None:
