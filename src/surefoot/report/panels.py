@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from surefoot.diagnosis.in_use import Reads
 from surefoot.record.rollup import Overview, Rollup
 from surefoot.report.pictures import Picture, named, offered
-from surefoot.types import Diagnosis, Event, Facts, Field, Floats, Mark, Panel, Series
+from surefoot.types import Diagnosis, Event, Field, Floats, Mark, Panel
 
 POINTS = 2_000
 """Most points of a line: more than a wide screen has columns."""
@@ -30,7 +31,7 @@ NOT_FINITE = "not finite"
 _STRETCHES = 20  # marks on one panel: more would cover the line they belong to
 
 
-class Record(Protocol):
+class Record(Reads, Protocol):
     """What a report reads: a `RecordReader`, or anything that answers the same."""
 
     @property
@@ -45,10 +46,6 @@ class Record(Protocol):
     def status(self) -> str: ...  # noqa: D102
 
     def streams(self) -> Sequence[str]: ...  # noqa: D102
-
-    def quantities(self, stream: str = "main") -> Sequence[str]: ...  # noqa: D102
-
-    def facts(self) -> Mapping[str, Facts]: ...  # noqa: D102
 
     def events(self) -> Sequence[Event]: ...  # noqa: D102
 
@@ -68,15 +65,6 @@ class Record(Protocol):
         step: int | None = None,
         title: str | None = None,
     ) -> Field | None: ...
-
-    def series(  # noqa: D102
-        self,
-        quantity: str,
-        stream: str = "main",
-        *,
-        start: int | None = None,
-        stop: int | None = None,
-    ) -> Series: ...
 
     def overview(  # noqa: D102
         self,
