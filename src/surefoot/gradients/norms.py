@@ -141,7 +141,7 @@ def _summed(tensor: Tensor) -> Tensor:
     """The local part of a tensor whose parts are no longer to be added up."""
     placements: Any = getattr(tensor, "placements", ())
     if any(one.is_partial() for one in placements):
-        raise NotImplementedError(
+        raise ValueError(
             "a gradient came whose parts on the processes are still to be added; "
             "redistribute() it before it is clipped"
         )
