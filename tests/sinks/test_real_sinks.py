@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import random
 import struct
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,29 @@ def test_mlflow(place: Path) -> None:
     assert [one.step for one in grads] == [0, 10, 20, 30, 40]
     assert logged.data.tags["surefoot.alarm.1"] == ALARM
     assert mlflow.active_run() is None
+
+
+def test_an_mlflow_experiment_is_made_without_the_scripts_random_numbers(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last 18 digits of this identifier begin with zeros, as one in ten does.
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=10**30 + 7))
+    client = mlflow_client(place)
+    before = random.getstate()
+    name = client.create_experiment("drawn by the library alone")
+    assert random.getstate() != before, "MLflow draws no more; the guard can go"
+    before = random.getstate()
+    trained(place, f"mlflow:file://{place}/tracked")
+    assert random.getstate() == before
+    made = client.get_experiment_by_name("surefoot")
+    assert made is not None
+    assert made.experiment_id != name
+
+
+def mlflow_client(place: Path) -> Any:
+    import mlflow
+
+    return mlflow.MlflowClient(f"file://{place}/tracked")
 
 
 def test_wandb(place: Path) -> None:
