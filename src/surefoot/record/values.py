@@ -132,6 +132,8 @@ def _plain(hint: Any, told: Any, where: str) -> Any:
         return told
     if hint is int and isinstance(told, int) and not isinstance(told, bool):
         return told
+    if hint is types.NoneType and told is None:
+        return None
     raise _refused(told, getattr(hint, "__name__", str(hint)), where)
 
 

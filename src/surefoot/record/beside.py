@@ -1,0 +1,49 @@
+"""Small JSON lists beside a record: entries come in, a file that is replaced goes out.
+
+The record itself is not touched: it belongs to the run that wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from surefoot.record.values import strict
+
+_MOST_BYTES = 8_000_000
+"""A file beyond this was not written here: the longest lists take some 400 kB."""
+
+
+def entries(path: Path) -> list[Any]:
+    """What the file lists; nothing where it is no list of ours."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return []
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    return told if isinstance(told, list) else []
+
+
+def add(path: Path, entry: Any, most: int) -> Path:
+    """Add an entry to the list and keep the latest; the file is replaced as a whole.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    kept = [*entries(path), strict(entry)][-most:]
+    number, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}-", suffix=".part"
+    )
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            json.dump(kept, file, indent=1)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
