@@ -255,6 +255,13 @@ TABLES = ("param_groups", "state", "_buffers", "_parameters", "_modules")
 
 TOUCHES = {
     ("attach.py", "setattr"): "torch's own functions, put back by detach()",
+    ("blackbox/in_models.py", "copy_"): "restore(), which the autopilot asks for",
+    ("blackbox/in_optimizers.py", "copy_"): "restore(), likewise",
+    ("blackbox/in_optimizers.py", "group[…]"): "restore(), likewise",
+    ("blackbox/in_optimizers.py", "optimizer.state[…]"): "restore(), likewise",
+    ("blackbox/shards.py", "copy_"): "a tensor of its own",
+    ("blackbox/state.py", "_foreach_copy_"): "host copies of its own",
+    ("blackbox/state.py", "load_state_dict"): "restore(), which the autopilot asks for",
     ("check_script.py", "setattr"): "torch's own functions, put back at the end",
     ("landscape/descent.py", ".grad"): "of a parameter of its own",
     ("landscape/descent.py", "manual_seed"): "a generator of its own",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,14 +18,38 @@ class RandomStreams:
         self._torch = torch.get_rng_state()
         ready = torch.cuda.is_available() and torch.cuda.is_initialized()
         self._cuda = torch.cuda.get_rng_state_all() if ready else None
-        self._numpy = np.random.get_state()
-        self._python = random.getstate()
+        self._numpy: Any = np.random.get_state()
+        self._python: Any = random.getstate()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The moment that `values()` told of."""
+        streams = cls.__new__(cls)
+        streams._torch, streams._cuda = values["torch"], values["cuda"]
+        version, key, gauss = values["python"]
+        streams._numpy = values["numpy"]
+        streams._python = (version, tuple(key.tolist()), gauss)
+        return streams
+
+    def values(self) -> dict[str, Any]:
+        """The moment by stream, as tensors, arrays and numbers."""
+        version, key, gauss = self._python
+        return {
+            "torch": self._torch,
+            "cuda": self._cuda,
+            "numpy": self._numpy,
+            "python": (version, np.asarray(key, dtype=np.uint32), gauss),
+        }
 
     def restore(self) -> None:
-        """Let them go on from that moment."""
+        """Let them go on from that moment.
+
+        Streams of devices that are not there are left out.
+        """
         torch.set_rng_state(self._torch)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state_all(self._cuda)
+        if self._cuda is not None and torch.cuda.is_available():
+            here = self._cuda[: torch.cuda.device_count()]
+            torch.cuda.set_rng_state_all(here)
         np.random.set_state(self._numpy)
         random.setstate(self._python)
 
