@@ -89,20 +89,61 @@ def test_clipping(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("knob", "read", "amount"),
+    ("knob", "op", "read", "amount", "expected"),
     [
-        ("betas.1", lambda group: group["betas"][1], 0.95),
-        ("eps", lambda group: group["eps"], 1e-6),
-        ("weight_decay", lambda group: group["weight_decay"], 0.5),
+        ("betas.1", "set", lambda group: group["betas"][1], 0.95, 0.95),
+        ("eps", "set", lambda group: group["eps"], 1e-6, 1e-6),
+        ("eps", "scale", lambda group: group["eps"], 100.0, 1e-6),
+        ("weight_decay", "set", lambda group: group["weight_decay"], 0.5, 0.5),
     ],
 )
-def test_options(knob: str, read: Any, amount: float, bench: Bench) -> None:
-    group = bench.optimizer.param_groups[0]
-    before = read(group)
-    undo = bench.apply(Change(knob, "set", amount))
-    assert read(group) == amount
+def test_options_hold_while_the_optimizer_steps(
+    knob: str, op: str, read: Any, amount: float, expected: float, bench: Bench
+) -> None:
+    before = copy.deepcopy(bench.optimizer.state_dict()["param_groups"])
+    undo = bench.apply(Change(knob, op, amount))
+    seen: list[float] = []
+    bench.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: seen.append(read(optimizer.param_groups[0]))
+    )
+    bench.schedule = torch.optim.lr_scheduler.ConstantLR(bench.optimizer, 1.0)
+    bench.step()
+    assert seen == [pytest.approx(expected)]
+    after = bench.optimizer.state_dict()["param_groups"]
+    assert after[0] | before[0] == after[0]
     undo()
-    assert read(group) == before
+    bench.step()
+    assert seen[1] == read(before[0])
+
+
+def test_changes_of_one_setting_are_lent_and_taken_back_in_any_order(
+    bench: Bench,
+) -> None:
+    first = bench.apply(Change("lr", "scale", 0.5))
+    second = bench.apply(Change("lr", "scale", 0.1), Change("warmup_steps", "set", 2))
+    assert bench.step() == [pytest.approx(0.1 * 0.5 * 0.1 * 0.5)]
+    assert bench.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    first()
+    assert bench.step() == [pytest.approx(0.05 * 0.1)]
+    second()
+    assert bench.step() == [pytest.approx(0.025)]
+    assert bench.optimizer.param_groups[0]["lr"] == pytest.approx(0.0125)
+    assert not bench.optimizer._optimizer_step_pre_hooks
+    assert not bench.optimizer._optimizer_step_post_hooks
+
+
+def test_a_step_that_raises_leaves_nothing_lent(bench: Bench) -> None:
+    bench.apply(Change("lr", "scale", 0.5))
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the user's own hook")
+
+    hook = bench.optimizer.register_step_pre_hook(broken)
+    with pytest.raises(RuntimeError):
+        bench.optimizer.step()
+    hook.remove()
+    assert bench.step() == [pytest.approx(0.05)]
+    assert bench.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
 
 
 def test_updates_with_a_non_finite_gradient_are_skipped(bench: Bench) -> None:
@@ -178,8 +219,17 @@ def test_norms_are_inserted_before_activations(bench: Bench) -> None:
         (Change("activation", "replace", "relu", ("7",)), "expected modules"),
         (Change("init", "set", "magic"), "expected kaiming_normal"),
         (Change("norm", "insert", "batch_norm"), "expected 'layer_norm'"),
-        (Change("momentum", "set", 0.9), "expected one of"),
+        (Change("momentum", "set", 0.9), "with the option 'momentum'"),
         (Change("batch", "skip", "all"), "expected 'nonfinite' or"),
+        (Change("batch", "skip", "suspect"), "numbers of the steps"),
+        (Change("clip_norm", "set", 0.0), "expected a finite number above zero"),
+        (Change("clip", "set", "hard"), "expected 'adaptive' or"),
+        (Change("moments", "reset", "all"), "that has made a step"),
+        (Change("moments", "shorten", 10.0), "that has made a step"),
+        (Change("layer", "freeze", ""), "expected the names"),
+        (Change("layer", "freeze", "", ("0", "2", "4")), "all that is trained"),
+        (Change("skip", "insert", 1.0, ("0",)), "the shape they take in"),
+        (Change("precision", "set", "float64"), "expected 'float32'"),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_undone(

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from surefoot.autopilot import optimizer_knobs, structure_knobs
+from surefoot.autopilot import (
+    dead_units,
+    gradient_knobs,
+    layer_knobs,
+    moment_knobs,
+    optimizer_knobs,
+    precision_knobs,
+    structure_knobs,
+)
 from surefoot.autopilot.live import Applied, KnobError, Live
 from surefoot.types import Change, Event
 
 KNOBS: tuple[tuple[str, str, Callable[[Live, Change], Applied]], ...] = (
     ("lr", "scale", optimizer_knobs.scale_lr),
     ("warmup_steps", "set", optimizer_knobs.warm_up),
-    ("clip_norm", "set", optimizer_knobs.clip_norm),
+    ("clip_norm", "set", gradient_knobs.clip_norm),
+    ("clip", "set", gradient_knobs.clip),
+    ("grad_noise", "set", gradient_knobs.add_noise),
+    ("gradients", "zero", gradient_knobs.zero_gradients),
+    ("batch", "skip", gradient_knobs.skip_batch),
     ("betas.1", "set", optimizer_knobs.set_option),
+    ("momentum", "set", optimizer_knobs.set_option),
     ("eps", "set", optimizer_knobs.set_option),
+    ("eps", "scale", optimizer_knobs.scale_option),
     ("weight_decay", "set", optimizer_knobs.set_option),
-    ("batch", "skip", optimizer_knobs.skip_batch),
+    ("moments", "reset", moment_knobs.reset_moments),
+    ("moments", "shorten", moment_knobs.shorten_moments),
+    ("precision", "set", precision_knobs.use_float32),
+    ("layer", "freeze", layer_knobs.freeze_layers),
+    ("units", "reinitialize", dead_units.reinitialize_units),
     ("activation", "replace", structure_knobs.replace_activation),
     ("init", "set", structure_knobs.initialize),
     ("norm", "insert", structure_knobs.insert_norm),
+    ("skip", "insert", structure_knobs.insert_skip),
 )
 """Every knob and operation that can be carried out, and by which function."""
 
@@ -37,6 +56,7 @@ def apply_changes(
         KnobError: a change cannot be carried out here; those before it are undone.
     """
     done: list[Applied] = []
+    telling = replace(live, tell=tell)
 
     def undo() -> None:
         while done:
@@ -44,7 +64,7 @@ def apply_changes(
 
     for change in changes:
         try:
-            applied = _action_of(change)(live, change)
+            applied = _action_of(change)(telling, change)
         except KnobError:
             undo()
             raise

@@ -6,12 +6,17 @@ from typing import Any
 
 import torch
 
+from surefoot.schedules.lending import held_settings
 from surefoot.types import Moment, Reading
 
 
 def learning_rates(moment: Moment) -> list[Reading]:
-    """Learning rate of each parameter group, before any schedule moves it on."""
-    rates = [group.get("lr", torch.nan) for group in moment.optimizer.param_groups]
+    """Learning rate of each parameter group, before any schedule moves it on.
+
+    As the step has it: with what the optimizer is lent.
+    """
+    groups = held_settings(moment.optimizer)
+    rates = [group.get("lr", torch.nan) for group in groups]
     layers = tuple(f"group{i}" for i in range(len(rates)))
     if not any(isinstance(rate, torch.Tensor) for rate in rates):
         return [Reading(moment.step, "lr", layers, rates)]

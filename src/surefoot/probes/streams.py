@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from surefoot.gradients.norms import weights_of
 from surefoot.probes.techniques import techniques
+from surefoot.schedules.lending import held_settings
 from surefoot.types import Facts, Module, Parameter
 
 
@@ -53,7 +54,7 @@ class Watched:
             stream=self.name,
             model=", ".join(type(unwrapped(m)).__name__ for m in self.roots.values()),
             optimizer=type(self.optimizer).__name__,
-            options=_plain(self.optimizer.param_groups[0]),
+            options=_plain(held_settings(self.optimizer)[0]),
             parameters=tuple(parameters),
             modules=tuple(
                 Module(name, kind, _settings(self.leaves.get(name)))
