@@ -1,0 +1,17 @@
+"""All methods of the table: nothing comes in, a visible tuple goes out."""
+
+from __future__ import annotations
+
+from benchmarks.autopilot.methods import PEERS, Row
+
+OURS: tuple[Row, ...] = ()
+ALL: tuple[Row, ...] = (*OURS, *PEERS)
+
+
+def row_named(name: str) -> Row:
+    """The method of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {row.name: row for row in ALL}[name]
