@@ -132,6 +132,9 @@ def test_a_run_goes_on_with_each_change_and_after_its_undo(change: Change) -> No
 
 def test_every_knob_has_an_example() -> None:
     shown = {(change.knob, change.op) for change in EXAMPLES} | {("momentum", "set")}
+    # These need an autopilot: test_pilot.py.
+    shown |= {("step", "scale"), ("step", "cap"), ("step", "skip")}
+    shown |= {("gradient", "scale"), ("state", "restore")}
     assert {(knob, op) for knob, op, _ in KNOBS} <= shown
 
 

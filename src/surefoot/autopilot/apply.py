@@ -13,6 +13,7 @@ from surefoot.autopilot import (
     moment_knobs,
     optimizer_knobs,
     precision_knobs,
+    step_knobs,
     structure_knobs,
 )
 from surefoot.autopilot.live import Applied, KnobError, Live
@@ -40,6 +41,11 @@ KNOBS: tuple[tuple[str, str, Callable[[Live, Change], Applied]], ...] = (
     ("init", "set", structure_knobs.initialize),
     ("norm", "insert", structure_knobs.insert_norm),
     ("skip", "insert", structure_knobs.insert_skip),
+    ("step", "scale", step_knobs.scale_step),
+    ("step", "cap", step_knobs.cap_update),
+    ("step", "skip", step_knobs.skip_update),
+    ("gradient", "scale", step_knobs.shrink_gradient),
+    ("state", "restore", step_knobs.restore_state),
 )
 """Every knob and operation that can be carried out, and by which function."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from surefoot.autopilot.brake import Brake
 from surefoot.gradients.norms import weights_of
 from surefoot.probes.streams import unwrapped
 from surefoot.types import Change, Event
@@ -37,6 +38,8 @@ class Live:
     generator: torch.Generator = field(default_factory=seeded)
     tell: Callable[[Event], None] = lambda event: None
     """Who hears of what a change does later; `apply_changes` sets it."""
+    brake: Brake | None = None
+    """What an autopilot holds back single updates with; None without one."""
 
 
 @dataclass(frozen=True, slots=True)

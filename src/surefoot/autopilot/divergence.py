@@ -1,0 +1,88 @@
+"""Losses come in one by one, an alarm goes out when training has turned round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """When the smoothed loss is too far above its lowest, and what is done then.
+
+    The bound above the lowest is the largest of three: `progress` of what was won
+    since the first loss, `deviations` mean deviations from the smoothed loss, and
+    `first` of the first loss.
+
+    Attributes:
+        smooth: weight of the newest loss.
+        loss: a single loss above this many first losses alarms, too.
+        back: what the learning rate is multiplied by.
+        near: a second alarm within so many updates goes to an older state, and backs
+            off twice.
+        every, held: a state is kept after so many updates; the first one is held for
+            good, and so many after it.
+        calm: a state is kept only where the smoothed loss is below this share of the
+            way from the lowest to the bound.
+
+    Source: `benchmarks/autopilot`; the settings of our pilot study on six tasks.
+    """
+
+    progress: float = 0.2
+    deviations: float = 4.0
+    first: float = 0.05
+    smooth: float = 0.3
+    loss: float = 3.0
+    back: float = 0.5
+    near: int = 25
+    every: int = 20
+    held: int = 3
+    calm: float = 0.3
+
+
+SPREAD_SMOOTH = 0.05
+SPREAD_AT_FIRST = 0.02
+"""Memory of the mean deviation, and its start as a share of the first loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How the loss went so far: the first, smoothed, at its lowest, and its spread."""
+
+    first: float
+    level: float
+    least: float
+    spread: float
+
+
+def begun(loss: float) -> Trend:
+    """The trend of one loss."""
+    return Trend(loss, loss, loss, SPREAD_AT_FIRST * abs(loss))
+
+
+def bound_of(trend: Trend, rule: Divergence) -> float:
+    """The smoothed loss above which training counts as diverging.
+
+    >>> bound_of(Trend(first=2.0, level=1.0, least=1.0, spread=0.01), Divergence())
+    1.2
+    """
+    return trend.least + max(
+        rule.progress * max(trend.first - trend.least, 0.0),
+        rule.deviations * trend.spread,
+        rule.first * abs(trend.first),
+    )
+
+
+def followed(trend: Trend, loss: float, rule: Divergence) -> Trend:
+    """The trend with one more loss; the spread does not learn from an alarm."""
+    level = (1 - rule.smooth) * trend.level + rule.smooth * loss
+    spread = trend.spread
+    if level <= bound_of(trend, rule):
+        off = abs(loss - trend.level)
+        spread = (1 - SPREAD_SMOOTH) * spread + SPREAD_SMOOTH * off
+    return Trend(trend.first, level, min(trend.least, level), spread)
+
+
+def calm(trend: Trend, rule: Divergence) -> bool:
+    """Whether the loss is low enough for a state worth going back to."""
+    slack = rule.calm * (bound_of(trend, rule) - trend.least)
+    return trend.level <= trend.least + slack + 1e-9
