@@ -27,6 +27,7 @@ MORE_ARGUMENTS = {
     "cli.py:try_remedy": "one argument a command-line option",
     "curvature/lanczos.py:eigenpairs": "which, how exactly, at what cost, from where",
     "experiments/trial.py:try_prescription": "what a trial is, and how it is run",
+    "replay/in_process.py:Recorded.replay": "what is trained, how, and what to try",
     "nn/norm/recurrent_cells.py:NormalisedCell.__init__": "those of nn.LSTMCell",
     "nn/norm/recurrent_layers.py:Recurrence.__init__": "those of nn.LSTM",
 }
@@ -54,7 +55,8 @@ SHIELDS = {
 
 SPEAKERS = (
     "cli.py", "script.py", "check_script.py", "landscape_script.py", "progress.py",
-    "zoo/__main__.py", "dashboard/__main__.py", "dashboard/examination.py",
+    "replay_script.py", "zoo/__main__.py", "dashboard/__main__.py",
+    "dashboard/examination.py",
 )  # fmt: skip
 """The command line: the only files that write to the terminal."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from surefoot.probes.options import Options
     from surefoot.record.reader import RecordReader
     from surefoot.record.schema import RecordError
+    from surefoot.replay.in_process import read_incident
     from surefoot.run import Run, SurefootWarning
     from surefoot.types import Sink
     from surefoot.watching import watch
@@ -33,6 +34,7 @@ _HOMES: Mapping[str, str] = {
     "SurefootWarning": "surefoot.run",
     "check": "surefoot.preflight.check",
     "examine": "surefoot.diagnosis.examine",
+    "read_incident": "surefoot.replay.in_process",
     "watch": "surefoot.watching",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "SurefootWarning",
     "check",
     "examine",
+    "read_incident",
     "watch",
 ]
 

@@ -27,6 +27,7 @@ from surefoot.preflight.report import Report
 from surefoot.preflight.sarif import baseline_text, read_baseline
 from surefoot.preflight.tape import Tape
 from surefoot.probes.streams import unwrapped
+from surefoot.restore.around import around
 from surefoot.types import LossFunction
 
 CLEAN, FINDING, USAGE = 0, 1, 2
@@ -57,8 +58,8 @@ class Rehearsal:
     def __enter__(self) -> Self:
         self._restore = [
             register_optimizer_step_pre_hook(self._stepping).remove,
-            _wrapped(torch.autograd, "backward", self._backward),
-            _wrapped(torch.amp.GradScaler, "scale", self._scaling),
+            around(torch.autograd, "backward", self._backward),
+            around(torch.amp.GradScaler, "scale", self._scaling),
             _watching_off(),
         ]
         self.tape.__enter__()
@@ -213,17 +214,6 @@ def _groups(rehearsal: Rehearsal) -> list[dict[str, Any]]:
 def _norm(grads: Sequence[torch.Tensor | None]) -> float:
     present = [g.detach().float().norm() for g in grads if g is not None]
     return float(torch.stack(present).norm()) if present else 0.0
-
-
-def _wrapped(owner: Any, name: str, action: Callable[..., Any]) -> Callable[[], None]:
-    """Let an action stand around a function of torch; undo goes out."""
-    original = getattr(owner, name)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return action(original, *args, **kwargs)
-
-    setattr(owner, name, call)
-    return lambda: setattr(owner, name, original)
 
 
 # --- the command ----------------------------------------------------------------

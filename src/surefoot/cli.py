@@ -116,6 +116,24 @@ def landscape(context: typer.Context) -> None:
     os.execv(sys.executable, command)
 
 
+@app.command(
+    context_settings={
+        **PASS_ON,
+        "help_option_names": [],
+        "allow_interspersed_args": False,
+    },
+    add_help_option=False,
+)
+def replay(context: typer.Context) -> None:
+    """Run the moments of an incident again, with one thing changed at a time.
+
+    surefoot replay INCIDENT --script SCRIPT [OPTIONS] [-- ARGUMENTS…]
+    """
+    command = [sys.executable, "-m", "surefoot.replay_script", *context.args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
 @app.command()
 def explain(
     name: Annotated[str, typer.Argument(help="An id, a symptom or a cause.")],

@@ -1,0 +1,181 @@
+"""`surefoot replay`: an incident and its script come in, verdicts on changes go out.
+
+Runs as a program of its own (`python -m surefoot.replay_script`). Each branch is a
+process in which the unmodified script plays the recorded steps; they run side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from surefoot.blackbox.errors import StateError
+from surefoot.blackbox.incident import ENDING, Incident, read_incident
+from surefoot.directed import Direction, directed
+from surefoot.record.replays import Replayed, add_replay
+from surefoot.record.schema import SUFFIX
+from surefoot.record.values import strict, value_of
+from surefoot.replay.branches import BRANCHES, chosen
+from surefoot.replay.conclude import ask
+from surefoot.replay.errors import ReplayError
+from surefoot.replay.outcome import to_json
+from surefoot.replay.processes import Processes
+from surefoot.replay.said import replay_text
+from surefoot.replay.window import Window
+from surefoot.types import Prescription
+
+CLEAN, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+Tell = Callable[[int, int, str], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Replay an incident, or play one branch of it; the exit status goes out."""
+    options = _parser().parse_args(arguments)
+    script, path = Path(options.script), Path(options.incident)
+    for file, what in ((script, "a Python script"), (path, "an incident file")):
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "no file"
+            return _refuse(f"{file} is {kind}; expected {what}; check the path")
+    given = [one for one in options.arguments if one != "--"]
+    try:
+        incident = read_incident(path)
+        if options.play:
+            return _play(incident, script, given, Path(options.play))
+        branches = chosen(options.branches) if options.branches else BRANCHES
+        with _bar(f"replaying {path.name}") as tell:
+            processes = _processes(path, options, given, tell)
+            told = ask(incident, processes.play, branches=branches, name=path.name)
+    except KeyboardInterrupt:
+        sys.stderr.write("surefoot: interrupted before the first verdict\n")
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+    _keep(path, told)
+    _show(told, as_json=options.json)
+    if processes.interrupted:
+        sys.stderr.write(
+            "surefoot: interrupted; the other branches were not finished\n"
+        )
+        return INTERRUPTED
+    return CLEAN if told.result == "nothing to prevent" else FINDING
+
+
+def _processes(
+    path: Path, options: argparse.Namespace, given: Sequence[str], tell: Tell
+) -> Processes:
+    """How a branch is started: this program again, with a file that says which."""
+    incident = str(path.absolute())
+    command = [sys.executable, "-m", "surefoot.replay_script"]
+    names = ["--script", options.script, "--play"]
+    jobs = options.jobs or max(1, (os.cpu_count() or 1) // torch.get_num_threads())
+    return Processes(
+        lambda task: [*command, *names, str(task), incident, "--", *given], jobs, tell
+    )
+
+
+# --- one branch -------------------------------------------------------------------
+
+
+def _play(
+    incident: Incident, script: Path, arguments: Sequence[str], task: Path
+) -> int:
+    """Play one branch in this process; its outcome replaces the task in the file."""
+    told = json.loads(task.read_text(encoding="utf-8"))
+    window = value_of(Window, told["window"])
+    prescription = value_of(Prescription, told["prescription"])
+    direction = Direction(incident, window, prescription)
+    threads = incident.about.get("threads")
+    if isinstance(threads, int) and threads > 0:
+        torch.set_num_threads(threads)
+    try:
+        directed(script, arguments, direction)
+        answer: Any = {"outcome": to_json(direction.outcome)}
+    except (ReplayError, StateError) as error:
+        answer = {"error": str(error)}
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    task.write_text(json.dumps(answer), encoding="utf-8")
+    return CLEAN
+
+
+# --- what is said -----------------------------------------------------------------
+
+
+def _show(told: Replayed, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(strict(told), indent=2) + "\n")
+    else:
+        sys.stdout.write(replay_text(told))
+
+
+def _keep(path: Path, told: Replayed) -> None:
+    """Put the replay beside the record of the run, where its pages find it."""
+    stem = path.name.removesuffix(ENDING)
+    names = (stem, stem.rpartition(".")[0], stem.rpartition("-")[0])
+    record = next((path.parent / f"{n}{SUFFIX}" for n in names if n
+                   and (path.parent / f"{n}{SUFFIX}").is_file()), None)  # fmt: skip
+    if record is None:
+        return
+    try:
+        add_replay(record, told)
+    except OSError as error:
+        sys.stderr.write(
+            f"surefoot: the replay is not kept beside the record: {error}\n"
+        )
+
+
+@contextmanager
+def _bar(title: str) -> Generator[Tell]:
+    """A progress bar on a terminal, plain lines elsewhere."""
+    errors = Console(stderr=True, highlight=False)
+    if not errors.is_terminal:
+
+        def line(done: int, total: int, name: str) -> None:
+            sys.stderr.write(f"{title}: {done} of {total} branches, {name}\n")
+
+        yield line
+        return
+    with Progress(console=errors, transient=True) as progress:
+        task = progress.add_task(title)
+        yield lambda done, total, name: progress.update(
+            task, completed=done, total=total, description=f"{title}: {name}"
+        )
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"surefoot: {message}\n")
+    return USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="surefoot replay",
+        description="Run the moments of an incident again, with one thing changed at a "
+        "time. Status 0: nothing to prevent; 1: something was found; 2: it could not "
+        "be replayed; 130: Ctrl-C.",
+    )
+    parser.add_argument("incident", help="an incident file")
+    parser.add_argument("--script", required=True, help="the script that was recorded")
+    parser.add_argument("--jobs", type=int, default=0, help="branches side by side")
+    parser.add_argument(
+        "--branches", default="", help='some only: "clip, half the rate"'
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--play", default="", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs="*", help="the script's, after --")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
