@@ -13,6 +13,7 @@ from surefoot.autopilot import (
     moment_knobs,
     optimizer_knobs,
     precision_knobs,
+    regularisation_knobs,
     step_knobs,
     structure_knobs,
 )
@@ -46,6 +47,10 @@ KNOBS: tuple[tuple[str, str, Callable[[Live, Change], Applied]], ...] = (
     ("step", "skip", step_knobs.skip_update),
     ("gradient", "scale", step_knobs.shrink_gradient),
     ("state", "restore", step_knobs.restore_state),
+    ("penalty", "set", regularisation_knobs.set_penalty),
+    ("weight_decay", "scale", optimizer_knobs.scale_option),
+    ("dropout", "scale", regularisation_knobs.scale_dropout),
+    ("norm_statistics", "recalibrate", regularisation_knobs.recalibrate),
 )
 """Every knob and operation that can be carried out, and by which function."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -28,6 +29,12 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0 if ready else torch.initial_seed())
 
 
+class Strength(Protocol):
+    """A penalty or another term whose weight may be changed."""
+
+    weight: float
+
+
 @dataclass(slots=True)
 class Live:
     """A run that may be changed; `step` is the update that comes next."""
@@ -40,6 +47,10 @@ class Live:
     """Who hears of what a change does later; `apply_changes` sets it."""
     brake: Brake | None = None
     """What an autopilot holds back single updates with; None without one."""
+    strengths: Mapping[str, Strength] = field(default_factory=dict[str, Strength])
+    """Penalties that are added to the loss, by name."""
+    batches: Sequence[Any] = ()
+    """The latest training passes of the model, oldest first: `(args, kwargs)` each."""
 
 
 @dataclass(frozen=True, slots=True)
