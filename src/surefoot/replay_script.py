@@ -41,13 +41,13 @@ Tell = Callable[[int, int, str], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay an incident, or play one branch of it; the exit status goes out."""
-    options = _parser().parse_args(arguments)
+    own, given = _split(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(own)
     script, path = Path(options.script), Path(options.incident)
     for file, what in ((script, "a Python script"), (path, "an incident file")):
         if not file.is_file():
             kind = "a folder" if file.is_dir() else "no file"
             return _refuse(f"{file} is {kind}; expected {what}; check the path")
-    given = [one for one in options.arguments if one != "--"]
     try:
         incident = read_incident(path)
         if options.play:
@@ -69,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return INTERRUPTED
     return CLEAN if told.result == "nothing to prevent" else FINDING
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments of this program, and after -- those of the script."""
+    words = list(arguments)
+    place = words.index("--") if "--" in words else len(words)
+    return words[:place], words[place + 1 :]
 
 
 def _processes(
@@ -161,6 +168,7 @@ def _refuse(message: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="surefoot replay",
+        usage="surefoot replay INCIDENT --script SCRIPT [OPTIONS] [-- ARGUMENTS…]",
         description="Run the moments of an incident again, with one thing changed at a "
         "time. Status 0: nothing to prevent; 1: something was found; 2: it could not "
         "be replayed; 130: Ctrl-C.",
@@ -173,7 +181,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--play", default="", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs="*", help="the script's, after --")
     return parser
 
 

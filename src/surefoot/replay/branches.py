@@ -78,7 +78,7 @@ def _skip(known: Known) -> Change | str:
     steps = known.strange.steps
     if not steps:
         return "no batch is unlike the others"
-    if lasting(steps, known.window):
+    if lasting(known.strange.inputs, known.window) or lasting(steps, known.window):
         return f"all batches from step {steps[0]} on are unlike those before"
     return Change("batch", "skip", "suspect " + " ".join(map(str, steps)))
 

@@ -144,7 +144,7 @@ def _batches(facts: Facts) -> Implied | None:
     # A hard batch is none of our business, unless its update did the harm.
     both = tuple(step for step in losses if step in inputs)
     passing = (losses or inputs) if SKIPPED in facts.worked else both
-    if lasting(losses or inputs, known.window):
+    if lasting(losses, known.window) or lasting(inputs, known.window):
         return _from_then_on(facts)
     if not passing:
         return None
