@@ -150,12 +150,13 @@ class Asked:
         target: str,
         method: str = "GET",
         headers: dict[str, str] | None = None,
+        body: bytes = b"",
     ) -> Reply:
         told = {"host": f"127.0.0.1:{PORT}"} | (headers or {})
         raw = [(k.encode(), v.encode("latin-1")) for k, v in told.items() if v]
-        return self.run(self._get(target, method, raw))
+        return self.run(self._get(target, method, raw, body))
 
-    async def _get(self, target: str, method: str, headers: Any) -> Reply:
+    async def _get(self, target: str, method: str, headers: Any, given: bytes) -> Reply:
         path, _, query = target.partition("?")
         sent: list[Any] = []
 
@@ -163,7 +164,7 @@ class Asked:
             sent.append(message)
 
         async def receive() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": given, "more_body": False}
 
         scope = {
             "type": "http",

@@ -30,19 +30,24 @@ from surefoot.run import Run
 from surefoot.watching import stream_named
 
 Prepare = Callable[[Mapping[str, nn.Module], Sequence[torch.optim.Optimizer]], None]
+Begun = Callable[[Mapping[str, nn.Module], Mapping[str, torch.optim.Optimizer]], None]
 
 
 class Attachment:
     """Watches whatever this process trains, from `__init__` until `detach`.
 
     `start` opens the run when the first optimizer is about to be used; `prepare` is
-    called once with models and optimizers before anything is recorded.
+    called once with models and optimizers before anything is recorded, `begun` once
+    with models and the streams' optimizers when all of them are.
     """
 
-    def __init__(self, start: Callable[[], Run], prepare: Prepare) -> None:
+    def __init__(
+        self, start: Callable[[], Run], prepare: Prepare, begun: Begun | None = None
+    ) -> None:
         self.run: Run | None = None
         self._start = start
         self._prepare = prepare
+        self._begun = begun
         self._shield = Shield(lambda name, error: None)
         self._waiting: list[weakref.ref[torch.optim.Optimizer]] = []
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -90,6 +95,16 @@ class Attachment:
             if all(ref() is not optimizer for ref in self._waiting):
                 self._waiting.append(weakref.ref(optimizer))
             self._shield.run("attaching to models", lambda: self.attach(late=True))
+        self._shield.run("telling losses", lambda: self._tell_losses(optimizer))
+
+    def _tell_losses(self, optimizer: torch.optim.Optimizer) -> None:
+        """Tell the losses that lead to an update just before it is made."""
+        if self.run is None:
+            return
+        for loss in self._losses or self._last_losses:
+            self.run.see_loss(loss, optimizer=optimizer)
+        if self._recorder_of(optimizer) is None:
+            self._take_losses()  # nobody else does, where nothing is recorded
 
     def _scaling(self, original: Any, scaler: Any, outputs: Any) -> Any:
         """A GradScaler scales the loss: remember the unscaled one."""
@@ -180,6 +195,9 @@ class Attachment:
         for name in names:
             find = partial(self._find, name)
             self.run.add(find, Options(), caught=self._take_losses)
+        if self._begun is not None:
+            self._begun(roots, names)
+            self._begun = None
 
     def see_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A model's forward pass begins: attach, and do not miss this call."""

@@ -76,7 +76,8 @@ def _refused() -> Generator[None]:
 def run(context: typer.Context) -> None:
     """Run a training script under watch; no line of it needs to change.
 
-    surefoot run [--folder F] [--report PAGE.html] [--sink S] [--quiet] SCRIPT [ARG…]
+    surefoot run [--folder F] [--report PAGE.html] [--sink S] [--quiet]
+    [--autopilot advise|ask|guard|steer] SCRIPT [ARG…]
     """
     command = [sys.executable, "-m", "surefoot.script", *context.args]
     sys.stdout.flush()

@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from surefoot.autopilot.joined import Autopilot
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.stored import steps_of
 from surefoot.lookout import Lookout
@@ -58,6 +59,7 @@ class Run:
         self._writer = writer
         self._recorders: dict[str, Recorder] = {}
         self._lookout: Lookout | None = None
+        self._autopilot: Autopilot | None = None
         self._float_told = False
         self.closed = False
         self._sinks: list[Sink] = []
@@ -110,8 +112,25 @@ class Run:
 
     def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
         """Read the record while it grows; `speak` once for each new diagnosis."""
+
+        def hear(diagnosis: Diagnosis) -> None:
+            speak(diagnosis)
+            if self._autopilot is not None:
+                self._autopilot.hear(diagnosis)
+
         if self._writer is not None and self._lookout is None:
-            self._lookout = Lookout(self._writer, speak, tell=self.event)
+            self._lookout = Lookout(self._writer, hear, tell=self.event)
+
+    def fly_by(self, autopilot: Autopilot) -> None:
+        """Let an autopilot act on the run until it is closed, in all processes."""
+        self._autopilot = autopilot
+
+    def see_loss(
+        self, loss: Loss, *, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """Tell the autopilot, if there is one, a loss that was caught."""
+        if self._autopilot is not None:
+            self._autopilot.see_loss(loss, optimizer=optimizer)
 
     def send_to(self, sink: Sink) -> None:
         """Hand all that is recorded from now on to a sink too.
@@ -148,6 +167,7 @@ class Run:
             TypeError: the loss is no tensor and no number.
             ValueError: the loss has more than one element, or names no stream.
         """
+        self.see_loss(loss)
         if self._writer is None:
             return
         for name, recorder in self._recorders.items():
@@ -247,6 +267,9 @@ class Run:
 
         `status` is "finished", "failed" or "interrupted".
         """
+        if self._autopilot is not None:
+            self._autopilot.close()
+            self._autopilot = None
         if self._writer is None or self.closed:
             return
         self.closed = True

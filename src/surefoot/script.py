@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ from torch import nn
 from surefoot.attach import Attachment
 from surefoot.autopilot.apply import apply_changes, changes_from
 from surefoot.autopilot.live import KnobError, Live
+from surefoot.autopilot.policy import Mode, Policy, policy_of
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.extent import left_out
 from surefoot.diagnosis.in_use import seen
@@ -37,7 +39,7 @@ from surefoot.sinks.named import Opener, opener
 from surefoot.terminal.streams import listen
 from surefoot.terminal.view import View, manner_of
 from surefoot.types import Change
-from surefoot.watching import deliver, open_run, switched_off
+from surefoot.watching import deliver, fly, open_run, switched_off
 
 USAGE = 2
 
@@ -53,6 +55,7 @@ class Session:
     report: Path | None = None
     changes: tuple[Change, ...] = ()
     sinks: Sequence[Opener] = ()
+    autopilot: Policy | None = None
     view: View | None = None
     progress: Progress | None = None
     run: Run | None = None
@@ -86,6 +89,26 @@ class Session:
                 apply_changes(self.changes, live, why, self.run.event)
             except KnobError as error:
                 # Training on without the change would pass for a trial of it.
+                sys.stderr.write(f"surefoot: {error}\n")
+                sys.exit(USAGE)
+
+    def begun(
+        self,
+        models: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+    ) -> None:
+        """Let the autopilot act, if one was asked for."""
+        if self.autopilot is not None and self.run is not None:
+            say = None if self.view is None else self.view.keep
+            try:
+                fly(
+                    self.run,
+                    self.autopilot,
+                    models=models,
+                    optimizers=optimizers,
+                    say=say,
+                )
+            except KnobError as error:
                 sys.stderr.write(f"surefoot: {error}\n")
                 sys.exit(USAGE)
 
@@ -162,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report=Path(options.report).absolute() if options.report else None,
         changes=changes,
         sinks=sinks,
+        autopilot=policy_of(options.autopilot) if options.autopilot else None,
         view=None if options.quiet or switched_off() else _view(),
     )
     return watched(session)
@@ -194,7 +218,7 @@ def watched(session: Session) -> int:
     if switched_off():
         script.run()
         return _finished(script)
-    attachment = Attachment(session.start, session.prepare)
+    attachment = Attachment(session.start, session.prepare, session.begun)
     script.run()
     attachment.detach()
     session.end(script.error)
@@ -284,6 +308,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="send readings there too: tensorboard, mlflow or wandb, as in "
         "tensorboard:logs; may come several times",
+    )
+    parser.add_argument(
+        "--autopilot",
+        choices=get_args(Mode),
+        default="",
+        help="what may be done about trouble while the script runs",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing")
     parser.add_argument("script", help="the training script")

@@ -10,7 +10,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from surefoot.autopilot.asking import Page, Source, Terminal
+from surefoot.autopilot.joined import Autopilot
+from surefoot.autopilot.live import KnobError, Live
+from surefoot.autopilot.policy import Mode, Policy, policy_of
 from surefoot.probes.curvature import check_curvature
 from surefoot.probes.options import Options
 from surefoot.probes.streams import Watched, check, streams
@@ -28,6 +32,7 @@ from surefoot.record.schema import run_path
 from surefoot.record.writer import RecordWriter
 from surefoot.run import Run
 from surefoot.sinks.named import Opener, opener
+from surefoot.terminal.view import is_terminal
 from surefoot.types import Diagnosis, Event, LossFunction, Sink
 
 OFF = ("0", "off", "false", "no")
@@ -76,6 +81,7 @@ def watch(
     name: str = "",
     options: Options | None = None,
     sinks: Sequence[Sink | str] = (),
+    autopilot: Policy | Mode | None = None,
 ) -> Run:
     """Watch a model while its optimizer trains it.
 
@@ -91,14 +97,16 @@ def watch(
         sinks: where the readings go beside the record: "tensorboard", "mlflow",
             "wandb", each with a colon and a place if you like ("tensorboard:logs"),
             or any `Sink` of your own. None of them can slow or end the training.
+        autopilot: what may be done about trouble while the run goes on: "advise",
+            "ask", "guard", "steer", or a `Policy`. Nothing, if not given.
 
     Returns:
         The run: call `run.step(loss)` after each update, `run.close()` at the end.
 
     Raises:
         ValueError: a model without parameters, an optimizer that holds none of the
-            model's, a sink that we do not know, or curvature that was asked for and
-            cannot be measured.
+            model's, a sink that we do not know, curvature that was asked for and
+            cannot be measured, or an autopilot that cannot fly this run.
         ImportError: the package that a sink needs is not installed.
         RecordError: the folder cannot be made or written.
 
@@ -123,15 +131,51 @@ def watch(
     for watched in streams(models, optimizers) if chosen.curvature != 0 else ():
         check_curvature(chosen, watched)
     to_open = [opener(sink) for sink in sinks]
+    policy = None if autopilot is None else policy_of(autopilot)
     label = name or "-".join(type(m).__name__ for m in models.values())
     about = {"script": Path(sys.argv[0]).name, "argv": sys.argv[1:]}
     run = open_run(folder, label, about)
     for stream in optimizers:
         run.add(partial(stream_named, stream, models, optimizers), chosen)
     deliver(run, to_open)
+    if policy is not None:
+        fly(run, policy, models=models, optimizers=optimizers)
     run.look_out(_speak)
     run.close_at_exit()
     return run
+
+
+def fly(
+    run: Run,
+    policy: Policy,
+    *,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Let an autopilot act on a run, unless Surefoot is switched off.
+
+    Questions are put to the terminal that the process runs in, and to the page.
+
+    Raises:
+        KnobError: it cannot fly this run; the run is closed.
+    """
+    if switched_off():
+        return
+    sources: list[Source] = []
+    if run.path is not None and policy.mode == "ask":
+        sources.append(Page(run.path))
+        if is_terminal(sys.stdin):
+            sources.append(Terminal(sys.stdin, say or _log.warning))
+    live = Live(models, list(optimizers.values()))
+    try:
+        autopilot = Autopilot(
+            live, policy, streams=optimizers, tell=run.event, sources=sources
+        )
+    except KnobError as error:
+        run.close("failed", str(error))
+        raise
+    run.fly_by(autopilot)
 
 
 def deliver(run: Run, openers: Sequence[Opener]) -> None:

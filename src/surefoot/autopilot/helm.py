@@ -22,9 +22,13 @@ from surefoot.autopilot.signal import Signal
 from surefoot.blackbox.state import Trained
 from surefoot.gradients.norms import grad_scale, weights_of
 from surefoot.probes.shield import Shield
+from surefoot.schedules.stepping import steps_of
 from surefoot.types import Change, Event
 
 Tell = Callable[[Event], None]
+
+KEY = "surefoot.helm"
+"""Where an optimizer keeps who steers it: copies and pickles do not have it."""
 
 TOLD_AGAIN = 2.0
 """The rate's factor is told when it moved by this much since it was last told."""
@@ -60,10 +64,8 @@ class Helm:
         self._stale = False
         self._peak, self._told_factor, self._quiet = 0.0, 1.0, ""
         self._pending: deque[Reading] = deque()
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-        ]
+        self._leave = steps_of(optimizer).add(self._before, self._after)
+        optimizer.__dict__[KEY] = self
 
     def see_loss(self, loss: Tensor) -> None:
         """A loss before or after its update."""
@@ -75,8 +77,8 @@ class Helm:
 
     def close(self) -> None:
         """Take the hooks off; the weights stay as they are."""
-        for handle in self._handles:
-            handle.remove()
+        self._leave()
+        self.optimizer.__dict__.pop(KEY, None)
         self.brake.release()
         self.brake.drop(())
 

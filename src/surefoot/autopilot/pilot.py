@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from surefoot.autopilot.helm import Helm, refuse_closure
+from surefoot.autopilot.helm import KEY, Helm, refuse_closure
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.autopilot.modes import rules_of
 from surefoot.autopilot.policy import Policy
@@ -85,8 +84,7 @@ def _check(optimizer: Optimizer) -> None:
     Raises:
         KnobError: it has one, or computes gradients inside its step.
     """
-    hooks: list[Any] = [*optimizer._optimizer_step_pre_hooks.values()]  # pyright: ignore[reportPrivateUsage]
-    if any(isinstance(getattr(hook, "__self__", None), Helm) for hook in hooks):
+    if KEY in optimizer.__dict__:
         raise KnobError(
             f"a second autopilot came for one {type(optimizer).__name__}; close the "
             "first one, with run.close() or at the end of its with block"

@@ -15,7 +15,13 @@ from surefoot.dashboard.examiner import Examiner
 from surefoot.dashboard.glances import ODD, UNREADABLE, Glance, Glances, trouble_of
 from surefoot.dashboard.judging import Judge, Judgement, judgement
 from surefoot.dashboard.library import Library, Mark, UnknownRunError, has_plain_name
-from surefoot.dashboard.questions import Comparing, FieldQuestion, QuestionError
+from surefoot.dashboard.questions import (
+    Answered,
+    Comparing,
+    FieldQuestion,
+    QuestionError,
+)
+from surefoot.record.answers import AnswerError, put_answer
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.record.trials import trials_of
@@ -108,6 +114,26 @@ class Answers:
                 judged=known.judged,
                 carried=FIRST,
             )
+
+    def answer(self, name: str, told: Answered) -> None:
+        """Leave an answer where the run looks for it.
+
+        Raises:
+            KeyError: the run asks no such question.
+            RecordError: it cannot be left there.
+        """
+        path = self._library.path(name)
+        with self._library.reading(path) as reader:
+            asked = [e.body for e in reader.events() if e.kind == "question"]
+        if all(body.get("question") != told.question for body in asked):
+            raise KeyError(
+                f"the run {name[:100]!r} asked no question {told.question}; expected "
+                "one of its events of the kind question"
+            )
+        try:
+            put_answer(path, told.question, told.answer)
+        except (OSError, AnswerError) as error:
+            raise RecordError(f"the answer cannot be left: {error}") from error
 
     def panel(self, name: str, query: Query) -> dict[str, Json]:
         """PanelAnswer: one map or line of a run.

@@ -8,6 +8,7 @@ to talk to (against DNS rebinding), the page that asks, and how it asks.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 METHODS = ("GET", "HEAD")
-"""A dashboard only shows: nothing can be changed through it."""
+"""A dashboard only shows, but for one thing: see `ANSWERS`."""
+
+ANSWERS = re.compile(r"/api/run/[^/]+/answer")
+"""Where our own page may send a person's answer to a question of a run. A form of a
+foreign page can neither send JSON nor hide where it comes from."""
 
 OWN_SITE = ("same-origin", "none")
 """Sec-Fetch-Site of our own page, and of an address that the user typed
@@ -69,7 +74,10 @@ class Guard:
                 message["headers"] = with_ours(message.get("headers", ()))
             await send(message)
 
-        refused = refusal(scope["method"], scope["headers"], self._allowed)
+        method = scope["method"]
+        if method == "POST" and ANSWERS.fullmatch(scope["path"]):
+            method = "ANSWER"
+        refused = refusal(method, scope["headers"], self._allowed)
         if refused is None:
             await self._app(scope, receive, guarded)
         else:
@@ -79,7 +87,10 @@ class Guard:
 def refusal(
     method: str, headers: Headers, allowed: frozenset[str]
 ) -> tuple[int, str] | None:
-    """Status and reason to refuse a request; None for one of ours."""
+    """Status and reason to refuse a request; None for one of ours.
+
+    The method "ANSWER" is a POST to where answers are sent.
+    """
     named = _values(headers, b"host")
     if len(named) != 1 or named[0].lower() not in allowed:
         return 403, (
@@ -99,11 +110,26 @@ def refusal(
                 f"the request comes from another site ({_shown([site])}); expected "
                 "the dashboard's own page; type the address into the browser"
             )
+    if method == "ANSWER":
+        return _no_answer(headers)
     if method not in METHODS:
         return 405, (
             f"the method is {_shown([method])}; expected {' or '.join(METHODS)}; a "
             "dashboard only shows, nothing can be changed through it"
         )
+    return None
+
+
+def _no_answer(headers: Headers) -> tuple[int, str] | None:
+    """Status and reason to refuse an answer; None for one that our page sends."""
+    if len(_values(headers, b"origin")) != 1:
+        return 403, (
+            "an answer came without the page that it comes from; expected the header "
+            "Origin, as browsers send it; answer on the dashboard's own page"
+        )
+    kind = _values(headers, b"content-type")
+    if [one.lower() for one in kind] != ["application/json"]:
+        return 415, f"an answer came as {_shown(kind)}; expected 'application/json'"
     return None
 
 

@@ -6,8 +6,10 @@ known is refused: a typing error in an address is told, not passed over.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from surefoot.report.panels import POINTS, Query
 
@@ -45,6 +47,39 @@ class Comparing:
     runs: tuple[str, ...]
     quantity: str
     points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A person's answer to a question of a run."""
+
+    question: int
+    answer: str
+
+
+def answered(body: bytes) -> Answered:
+    """What a page sends to `/api/run/NAME/answer`.
+
+    Raises:
+        QuestionError: it is not understood.
+
+    >>> answered(b'{"question": 2, "answer": "yes"}').question
+    2
+    """
+    try:
+        told: Any = json.loads(body)
+    except ValueError as error:
+        raise QuestionError(f"an answer came that is no JSON ({error})") from error
+    match told:
+        case {"question": int(question), "answer": "yes" | "no" as answer, **more} if (
+            not more and not isinstance(question, bool) and 0 < question < MOST_STEPS
+        ):
+            return Answered(question, answer)
+        case _:
+            raise QuestionError(
+                f"an answer came as {str(told)[:100]!r}; expected such as "
+                '{"question": 1, "answer": "yes"}'
+            )
 
 
 def panel_query(pairs: Pairs) -> Query:

@@ -38,6 +38,9 @@ from surefoot.report.page import AssetsError, page, served_policy
 THREADS = 4
 """That read files: one person looks at a few things at a time."""
 
+MOST_ANSWER = 1_000
+"""Bytes of an answer: a number and a word."""
+
 _log = logging.getLogger("surefoot")
 
 Given = ParamSpec("Given")
@@ -78,6 +81,7 @@ def application(
         Route("/api/run/{name}/field", dashboard.field),
         Route("/api/run/{name}/verdict", dashboard.verdict),
         Route("/api/run/{name}/report", dashboard.report),
+        Route("/api/run/{name}/answer", dashboard.answer, methods=["POST"]),
         Route("/api/compare", dashboard.compare),
         Route("/api/news", dashboard.news),
     ]
@@ -152,6 +156,18 @@ class Dashboard:
         file = quote(f"{named(request)}.html")
         kept = {"content-disposition": f"attachment; filename*=utf-8''{file}"}
         return HTMLResponse(text, headers=kept)
+
+    async def answer(self, request: Request) -> Response:
+        """A person's answer to a question of a run; it is left beside the record."""
+        questions.nothing(request.query_params.multi_items())
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_ANSWER:
+                return answered({"error": "an answer came that is too long"}, 413)
+        told = questions.answered(body)
+        await self._asked(self._answers.answer, named(request), told)
+        return answered({"question": told.question, "answer": told.answer})
 
     async def compare(self, request: Request) -> Response:
         """Comparison."""
