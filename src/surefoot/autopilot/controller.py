@@ -15,7 +15,6 @@ from surefoot.autopilot.flight import GO, Decision, Outcome, Rules, State
 from surefoot.autopilot.signal import Limits, Signal
 from surefoot.autopilot.warming import warmth
 
-
 Rule = Callable[[State, Signal, Rules], Outcome | None]
 
 
