@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks screenshots zoo docs clean
+.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-autopilot screenshots zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -29,13 +29,17 @@ lint: $(VENV)/.dev
 
 bench: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks
-	$(MAKE) bench-dashboard bench-curvature bench-blocks
+	$(MAKE) bench-dashboard bench-curvature bench-blocks bench-autopilot
 
 bench-curvature: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.curvature
 
 bench-blocks: $(VENV)/.test
 	$(BIN)/python -m benchmarks.blocks
+
+bench-autopilot: $(VENV)/.test
+	$(BIN)/python -m benchmarks.autopilot
+	$(BIN)/python -m benchmarks.autopilot.cost
 
 bench-dashboard: $(VENV)/.test
 	$(BIN)/python hatch_build.py
@@ -55,6 +59,7 @@ bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks.zoo --quick
 	$(BIN)/python -m benchmarks.curvature --quick
 	$(BIN)/python -m benchmarks.blocks --quick
+	$(BIN)/python -m benchmarks.autopilot --quick
 
 zoo: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.zoo

@@ -29,11 +29,14 @@ from benchmarks.variants import BARE, Variant
 
 ALWAYS_ON_PERCENT = 1.0
 EXTRAS_PERCENT = 5.0
+AUTOPILOT_PERCENT = 3.0
 TARGETS = {
     "surefoot": ALWAYS_ON_PERCENT,
     "surefoot-run": ALWAYS_ON_PERCENT,
     "surefoot-quick": ALWAYS_ON_PERCENT,
     "surefoot-fixed": EXTRAS_PERCENT,
+    "surefoot-guard": AUTOPILOT_PERCENT,
+    "surefoot-steer": AUTOPILOT_PERCENT,
 }
 HEAD = (
     "what watches",

@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.clock import Clock
 from benchmarks.workloads import Workload
+from surefoot.autopilot.policy import Mode
 
 Tool = Callable[[Workload, Path, Clock], "Watching"]
 
@@ -45,12 +46,19 @@ def surefoot(
     *,
     fixed: bool = False,
     burn_in: int | None = None,
+    autopilot: Mode | None = None,
 ) -> Watching:
     """Surefoot by its two lines; `fixed` takes every probe each ten steps."""
     from surefoot import Options, watch
 
     options = Options(budget=None) if fixed else Options()
-    run = watch(workload.model, workload.optimizer, folder=folder, options=options)
+    run = watch(
+        workload.model,
+        workload.optimizer,
+        folder=folder,
+        options=options,
+        autopilot=autopilot,
+    )
     recorder = run.streams["main"]
     if burn_in is not None:
         for rhythm in recorder.rhythms.values():
@@ -158,6 +166,16 @@ ALL: dict[str, Variant] = {
     "surefoot-run": Variant("Surefoot, unchanged script", surefoot_run, warm_up=210),
     "surefoot-fixed": Variant(
         "Surefoot, every extra each 10 steps", partial(surefoot, fixed=True)
+    ),
+    "surefoot-guard": Variant(
+        "Surefoot with its autopilot in guard",
+        partial(surefoot, autopilot="guard"),
+        warm_up=210,
+    ),
+    "surefoot-steer": Variant(
+        "Surefoot with its autopilot in steer",
+        partial(surefoot, autopilot="steer"),
+        warm_up=210,
     ),
     "surefoot-quick": Variant(
         "Surefoot, always on", partial(surefoot, burn_in=3), warm_up=40

@@ -1,4 +1,4 @@
-"""Two networks on real data: a name comes in, a training step to repeat goes out."""
+"""Three networks on real data: a name comes in, a training step to repeat goes out."""
 
 from __future__ import annotations
 
@@ -123,10 +123,33 @@ def gpt(batch: int = 32, length: int = 128) -> Workload:
     return Workload(_about("GPT", model, size), model, optimizer, loss)
 
 
+def deep(batch: int = 256, *, layers: int = 20, width: int = 512) -> Workload:
+    """A deep perceptron on handwritten digits: few operations, many weights."""
+    torch.manual_seed(0)
+    x, y = load_digits(return_X_y=True)
+    digits, labels = torch.tensor(x, dtype=torch.float32) / 16, torch.tensor(y)
+    made: list[nn.Module] = []
+    for n_in in (64, *(width,) * (layers - 1)):
+        made += [nn.Linear(n_in, width), nn.ReLU()]
+    model = nn.Sequential(*made, nn.Linear(width, 10))
+    draw = torch.Generator().manual_seed(1)
+
+    def loss() -> torch.Tensor:
+        index = torch.randint(len(digits), (batch,), generator=draw)
+        return functional.cross_entropy(model(digits[index]), labels[index])
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    return Workload(_about("MLP", model, f"batch {batch}"), model, optimizer, loss)
+
+
 def _about(name: str, model: nn.Module, size: str) -> str:
     weights = list(model.parameters())
     count = sum(w.numel() for w in weights) / 1e6
     return f"{name}, {count:.2f} M parameters in {len(weights)} tensors, {size}"
 
 
-ALL: dict[str, Callable[[], Workload]] = {"cnn": cnn, "gpt": gpt}
+ALL: dict[str, Callable[[], Workload]] = {
+    "cnn": cnn,
+    "gpt": gpt,
+    "deep": deep,
+}

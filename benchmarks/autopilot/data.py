@@ -56,16 +56,16 @@ LETTERS = 65
 class Clothes:
     """Pictures `[32, 1, 16, 16]` in ten classes; `spiked` poisons four batches.
 
-    A poisoned batch has pictures a hundred times as bright and labels by chance. One
-    is at step 20; the others are drawn from the first 150 steps.
+    A poisoned batch has pictures a hundred times as bright and labels by chance. They
+    are drawn from the steps 20 to 169.
     """
 
     SIZE = 32
 
     def __init__(self, seed: int, *, spiked: bool = False) -> None:
         self.draw = torch.Generator().manual_seed(1_000 + seed)
-        places = torch.randperm(150, generator=self.draw)[:3].tolist()
-        self.poisoned = {20, *places} if spiked else set[int]()
+        places = torch.randperm(150, generator=self.draw)[:4].add(20).tolist()
+        self.poisoned = set(places) if spiked else set[int]()
 
     def batch(self, step: int) -> Batch:
         x, y, _, _ = _clothes()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from benchmarks.autopilot.methods import PEERS, Row
+from functools import partial
 
-OURS: tuple[Row, ...] = ()
+from benchmarks.autopilot.methods import PEERS, Row
+from benchmarks.autopilot.ours import Autopilot
+
+OURS: tuple[Row, ...] = (
+    Row("steer", partial(Autopilot, "steer")),
+    Row("guard", partial(Autopilot, "guard")),
+)
 ALL: tuple[Row, ...] = (*OURS, *PEERS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import sys
 import time
@@ -74,6 +75,8 @@ def _alone() -> None:
     """One thread a process; what a dead unit leaves of a number is taken as zero."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    # What a run is found to suffer from is not asked here.
+    logging.getLogger("surefoot").setLevel(logging.ERROR)
     # A step that is not taken is no oversight here.
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
 

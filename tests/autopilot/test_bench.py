@@ -160,15 +160,17 @@ def test_there_are_enough_tasks_and_rates() -> None:
 def test_a_seed_gives_the_same_batches_and_poisons_four() -> None:
     one, other = Clothes(3, spiked=True), Clothes(3, spiked=True)
     assert one.poisoned == other.poisoned
-    assert 20 in one.poisoned
+    assert len(one.poisoned) == 4
+    assert min(one.poisoned) >= 20
+    first = min(one.poisoned)
     brightness: list[float] = []
-    for step in range(25):
+    for step in range(first + 1):
         x, y = one.batch(step)
         again, labels = other.batch(step)
         assert torch.equal(x, again)
         assert torch.equal(y, labels)
         brightness.append(x.abs().max().item())
-    assert brightness[20] > 10 * brightness[19]
+    assert brightness[first] > 10 * brightness[first - 1]
 
 
 def test_targets_of_text_are_the_next_characters_and_held_out_ones_are_apart() -> None:
