@@ -7,16 +7,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surefoot.autopilot.controller import (
-    Decision,
-    Rules,
-    State,
-    decide,
-    limits_for,
-)
+from surefoot.autopilot.controller import decide, limits_for
+from surefoot.autopilot.flight import Decision, Rules, State
 from surefoot.autopilot.modes import rules_of
 from surefoot.autopilot.policy import Policy
 from surefoot.autopilot.raising import Climb, Raising, climbed, fallen
@@ -160,20 +156,22 @@ def test_outliers_without_end_become_the_rule() -> None:
 # --- divergence ---
 
 
-def test_divergence_goes_back_with_half_the_rate() -> None:
+def test_divergence_goes_back_with_a_lower_rate() -> None:
     up = [Signal(0, norm=1.0, loss=2.0 + i) for i in range(4)]
     state, decisions = flown([*calm(50), *up])
     back = [one for one in decisions if one.action == "restore"]
     assert [one.restore for one in back[:1]] == [40]
-    assert state.rate == 0.5
+    assert state.rate == STEER.divergence.back
     assert "diverges" in back[0].why
+    assert state.climb.ceiling == Raising().regrow
 
 
 def test_a_second_alarm_soon_goes_further_back() -> None:
     up = [Signal(0, norm=1.0, loss=5.5)]
     state, decisions = flown([*calm(70), *up, *calm(3, loss=1.45), *up])
     assert [one.restore for one in decisions if one.restore is not None] == [60, 40]
-    assert state.rate == 0.125
+    rule = STEER.divergence
+    assert state.rate == pytest.approx(rule.back * rule.back_soon)
 
 
 def test_the_loss_trend_goes_back_with_the_weights() -> None:
@@ -220,7 +218,7 @@ def frozen_run(after: float) -> list[Signal]:
 def test_frozen_moments_go_back_and_are_capped() -> None:
     state, decisions = flown(frozen_run(after=1.0))
     [back] = [one for one in decisions if one.action == "restore"]
-    assert back.restore == 20
+    assert back.restore == 0  # nothing before an early alarm is known to be sound
     assert back.keep
     assert state.moments.cap == 0.02
     assert state.trial is None
@@ -254,9 +252,13 @@ def test_a_rate_far_too_low_is_raised_until_the_gradient_turns() -> None:
     assert (state.factor, state.spent) == (1.0, 0)
 
 
-def test_an_alarm_takes_half_of_a_raise_for_good() -> None:
+def test_an_alarm_takes_most_of_a_raise_for_good() -> None:
     state, _ = flown(calm(60, noise=1.0, cosine=0.3))
     before = state.climb.factor
     state, _ = flown([Signal(0, norm=1.0, loss=5.0)], state=state)
-    assert state.climb.factor == before / 2 == state.climb.ceiling
-    assert state.rate == 0.5
+    assert state.rate == pytest.approx(before * STEER.divergence.back)
+    assert state.climb.ceiling == Raising().regrow
+    assert state.factor == pytest.approx(0.1 * state.rate)
+    state, _ = flown(calm(40, loss=1.4, noise=1.0, cosine=0.5), state=state)
+    assert state.warmth == 1.0
+    assert state.factor < before

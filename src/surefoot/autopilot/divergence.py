@@ -15,8 +15,12 @@ class Divergence:
 
     Attributes:
         smooth: weight of the newest loss.
-        loss: a single loss above this many first losses alarms, too.
+        row: smoothed losses in a row above the bound before it is an alarm.
+        loss: a single loss above this many first losses alarms, too; None for never.
         back: what the learning rate is multiplied by.
+        soon, back_soon: the same within so many updates of a start or a restore: who
+            diverges at once is far too fast. At 3 to 100 times the best rate, six tasks
+            diverged within 10 updates; at less, after dozens.
         near: a second alarm within so many updates goes to an older state, and backs
             off twice.
         every, held: a state is kept after so many updates; the first one is held for
@@ -31,8 +35,11 @@ class Divergence:
     deviations: float = 4.0
     first: float = 0.05
     smooth: float = 0.3
-    loss: float = 3.0
-    back: float = 0.5
+    row: int = 1
+    loss: float | None = 3.0
+    back: float = 0.35
+    soon: int = 10
+    back_soon: float = 0.1
     near: int = 25
     every: int = 20
     held: int = 3

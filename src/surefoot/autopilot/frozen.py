@@ -21,6 +21,8 @@ class FrozenMoments:
         hold: updates after a start or a restore before it is judged.
         fade: armed only while the schedule's rate is above this share of its highest:
             an alarm late in a run costs the run.
+        early: an alarm before this update goes back to the very start: nothing before
+            it is known to be sound.
         keep: no state is kept below this ratio, as it would freeze again.
         cap: largest change of a tensor in one update, over its own norm, after the
             first alarm.
@@ -33,6 +35,7 @@ class FrozenMoments:
     below: float = 0.33
     hold: int = 8
     fade: float = 0.75
+    early: int = 64
     keep: float = 0.65
     cap: float = 0.02
     back: float = 0.316

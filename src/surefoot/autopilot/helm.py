@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from surefoot.autopilot.apply import apply_changes
 from surefoot.autopilot.brake import Brake
-from surefoot.autopilot.controller import Decision, Rules, State, decide, limits_for
+from surefoot.autopilot.controller import decide, limits_for
+from surefoot.autopilot.flight import Decision, Rules, State
 from surefoot.autopilot.gauges import Gauges
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.autopilot.ranks import Ranks, row_of
@@ -139,6 +140,7 @@ class Helm:
             scaled=grad_scale(self.optimizer) is not None,
             fade=self._fade(),
             limits=limits,
+            late=self._late,
             keepable=self._copied(),
         )
 

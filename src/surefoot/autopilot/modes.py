@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from surefoot.autopilot.controller import Rules
 from surefoot.autopilot.divergence import Divergence
+from surefoot.autopilot.flight import Rules
 from surefoot.autopilot.policy import Policy
 from surefoot.autopilot.spikes import Spikes
 
@@ -19,7 +19,9 @@ def rules_of(policy: Policy) -> Rules:
         return Rules(interventions=policy.interventions)
     return Rules(
         spikes=Spikes(skip=None, clip=None),
-        divergence=Divergence(progress=0.75, deviations=12.0, first=0.5, loss=10.0),
+        divergence=Divergence(
+            progress=0.9, deviations=20.0, first=0.3, smooth=0.1, row=20, loss=None
+        ),
         frozen=None,
         raising=None,
         interventions=policy.interventions,

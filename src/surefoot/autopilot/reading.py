@@ -33,6 +33,7 @@ class Reading:
     scaled: bool
     fade: float
     limits: Limits
+    late: bool
     keepable: bool
 
     def signal(self) -> Signal | None:
@@ -50,6 +51,7 @@ class Reading:
             cosine=cosine if self.looked else None,
             fade=self.fade,
             limits=self.limits,
+            late=self.late,
             keepable=self.keepable,
         )
 

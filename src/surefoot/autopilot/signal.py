@@ -39,6 +39,7 @@ class Signal:
             was not measured.
         fade: the schedule's learning rate over its highest so far.
         limits: those that were in force for this update.
+        late: whether the loss is that of the update before.
         keepable: whether the state before this update can be kept, or was copied.
     """
 
@@ -49,6 +50,7 @@ class Signal:
     cosine: float | None = None
     fade: float = 1.0
     limits: Limits = Limits()
+    late: bool = False
     keepable: bool = True
 
     @property

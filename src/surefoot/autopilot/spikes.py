@@ -17,8 +17,12 @@ class Spikes:
             None skips only what is not finite.
         clip: longer gradients are scaled down to this many medians; None for never.
         loss: an update is skipped when its loss is above this many first losses.
-        row: skipped updates in a row after which the next is judged as divergence.
+        row: outliers that are skipped in a row; after them it counts as how it is.
+        bad: the same for what is not finite; after them a state is put back.
         window, least: how many accepted norms the median is of, and from how many on.
+        recent: norms whose median may raise the bound of a skip, so that a gradient
+            that grows as training takes hold is not held for an outlier.
+        early: the same as `skip` while there are fewer than `least` norms.
 
     Source: `benchmarks/autopilot`; 8 and 2.5 medians of 31 were the settings of our
     pilot study on six tasks, where a median worked from the fifth update on, and the
@@ -28,9 +32,12 @@ class Spikes:
     skip: float | None = 8.0
     clip: float | None = 2.5
     loss: float = 3.0
-    row: int = 3
+    row: int = 1
+    bad: int = 3
     window: int = 31
     least: int = 5
+    recent: int = 5
+    early: float = 20.0
 
 
 def limits_of(norms: tuple[float, ...], row: int, rule: Spikes) -> Limits:
@@ -39,15 +46,17 @@ def limits_of(norms: tuple[float, ...], row: int, rule: Spikes) -> Limits:
     >>> limits_of((1.0, 2.0, 3.0, 4.0, 5.0), 0, Spikes())
     Limits(skip=24.0, clip=7.5)
     >>> limits_of((1.0,), 0, Spikes())
-    Limits(skip=None, clip=None)
+    Limits(skip=20.0, clip=None)
     """
-    if len(norms) < rule.least:
+    if not norms:
         return Limits()
     middle = median_high(norms)
-    return Limits(
-        skip=None if rule.skip is None or row >= rule.row else rule.skip * middle,
-        clip=None if rule.clip is None else rule.clip * middle,
-    )
+    full = len(norms) >= rule.least
+    skip = None
+    if rule.skip is not None and row < rule.row:
+        recent = median_high(norms[-rule.recent :])
+        skip = rule.skip * max(middle, recent) if full else rule.early * middle
+    return Limits(skip, None if rule.clip is None or not full else rule.clip * middle)
 
 
 def is_spike(signal: Signal, first_loss: float | None, rule: Spikes) -> bool:
@@ -56,6 +65,8 @@ def is_spike(signal: Signal, first_loss: float | None, rule: Spikes) -> bool:
         return True
     if first_loss is None or signal.loss is None or signal.limits.skip is None:
         return False
+    if signal.late:
+        return False  # the loss is that of another batch
     return signal.loss > rule.loss * first_loss
 
 
