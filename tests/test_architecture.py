@@ -257,6 +257,7 @@ TABLES = ("param_groups", "state", "_buffers", "_parameters", "_modules")
 
 TOUCHES = {
     ("attach.py", "setattr"): "torch's own functions, put back by detach()",
+    ("blackbox/batches.py", "copy_"): "a host copy of its own",
     ("blackbox/in_models.py", "copy_"): "restore(), which the autopilot asks for",
     ("blackbox/in_optimizers.py", "copy_"): "restore(), likewise",
     ("blackbox/in_optimizers.py", "group[…]"): "restore(), likewise",

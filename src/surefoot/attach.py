@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from surefoot.gradients.norms import weights_of
+from surefoot.preflight.tape import LOSSES
 from surefoot.probes.options import Options
 from surefoot.probes.recorder import Recorder
 from surefoot.probes.shield import Shield
@@ -38,11 +40,17 @@ class Attachment:
 
     `start` opens the run when the first optimizer is about to be used; `prepare` is
     called once with models and optimizers before anything is recorded, `begun` once
-    with models and the streams' optimizers when all of them are.
+    with models and the streams' optimizers when all of them are. With `targets`, the
+    targets of torch's loss functions are caught too, for a black box.
     """
 
     def __init__(
-        self, start: Callable[[], Run], prepare: Prepare, begun: Begun | None = None
+        self,
+        start: Callable[[], Run],
+        prepare: Prepare,
+        begun: Begun | None = None,
+        *,
+        targets: bool = False,
     ) -> None:
         self.run: Run | None = None
         self._start = start
@@ -65,6 +73,10 @@ class Attachment:
             _wrapped(torch.autograd, "backward", self._backward),
             _wrapped(torch, "save", self._saved),
         ]
+        for name in LOSSES if targets else ():
+            if hasattr(functional, name):
+                action = partial(self._scoring, name)
+                self._restore.append(_wrapped(functional, name, action))
 
     def detach(self) -> None:
         """Put everything back as it was; the run stays open."""
@@ -140,6 +152,16 @@ class Attachment:
             self._shield.run("catching losses", lambda: self._catch(tensors))
         return original(tensors, *args, **kwargs)
 
+    def _scoring(self, name: str, original: Any, *args: Any, **kwargs: Any) -> Any:
+        """A loss function is called: its target is kept beside the model's input."""
+        if not torch.compiler.is_compiling() and self.run is not None:
+            box = self.run.box
+            if box is not None:
+                target = args[1] if len(args) > 1 else kwargs.get("target")
+                rest = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
+                box.see_target(name, target, rest)
+        return original(*args, **kwargs)
+
     def _saved(self, original: Any, *args: Any, **kwargs: Any) -> None:
         """Something was saved: told where it went to a file of the script's own."""
         original(*args, **kwargs)
@@ -166,6 +188,8 @@ class Attachment:
         self._losses.append(loss if wanted else loss.detach())
         for recorder in streams:
             recorder.see_loss(loss)
+        if self.run is not None and self.run.box is not None:
+            self.run.box.see_loss(loss)
         self._check(loss)
 
     # --- streams ---------------------------------------------------------------
@@ -198,6 +222,8 @@ class Attachment:
         if self._begun is not None:
             self._begun(roots, names)
             self._begun = None
+        if self.run.box is not None:
+            self.run.box.watch(self._models, self._optimizers)
 
     def see_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A model's forward pass begins: attach, and do not miss this call."""
@@ -207,6 +233,8 @@ class Attachment:
         for recorder in self.run.streams.values():
             if any(root is module for root in recorder.watched.roots.values()):
                 recorder.see_call(module, args, kwargs)
+        if self.run.box is not None:
+            self.run.box.called(args, kwargs)
 
     def _find(self, name: str) -> Watched:
         return stream_named(name, self._models, self._optimizers)

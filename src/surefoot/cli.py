@@ -77,7 +77,7 @@ def run(context: typer.Context) -> None:
     """Run a training script under watch; no line of it needs to change.
 
     surefoot run [--folder F] [--report PAGE.html] [--sink S] [--quiet]
-    [--autopilot advise|ask|guard|steer] SCRIPT [ARG…]
+    [--autopilot advise|ask|guard|steer] [--black-box 1GB] [--persist] SCRIPT [ARG…]
     """
     command = [sys.executable, "-m", "surefoot.script", *context.args]
     sys.stdout.flush()

@@ -22,6 +22,9 @@ import numpy as np
 import torch
 
 from surefoot.autopilot.joined import Autopilot
+from surefoot.blackbox.box import BlackBox
+from surefoot.blackbox.dispatch import Alarm
+from surefoot.blackbox.options import BlackBoxOptions
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.stored import steps_of
 from surefoot.lookout import Lookout
@@ -65,6 +68,7 @@ class Run:
         self._sinks: list[Sink] = []
         self._deliveries: list[Delivery] = []
         self._process = os.getpid()
+        self.box: BlackBox | None = None
 
     @property
     def path(self) -> Path | None:
@@ -110,10 +114,25 @@ class Run:
         if self._writer is not None:
             self._writer.field(field)
 
+    def keep(self, options: BlackBoxOptions, about: Mapping[str, Any]) -> None:
+        """Keep states and batches from now on, for an incident file on an alarm.
+
+        `about` says which program this is. What is kept is told by `run.box.watch`.
+        """
+        if self._writer is not None:
+            self.box = BlackBox(
+                options,
+                self._writer.path.with_suffix(""),
+                tell=self.event,
+                norms=self._gradient_norms,
+                about=about,
+            )
+
     def look_out(self, speak: Callable[[Diagnosis], None]) -> None:
         """Read the record while it grows; `speak` once for each new diagnosis."""
 
         def hear(diagnosis: Diagnosis) -> None:
+            self._ask_for_incident(diagnosis)
             speak(diagnosis)
             if self._autopilot is not None:
                 self._autopilot.hear(diagnosis)
@@ -176,6 +195,9 @@ class Run:
                 continue
             with recorder.meter:
                 self._tell(recorder, value, batch)
+        if self.box is not None:
+            losses = [*loss.values()] if isinstance(loss, Mapping) else [loss]
+            self.box.told(losses, batch)
         if isinstance(loss, Mapping) and not loss.keys() <= self._recorders.keys():
             raise ValueError(
                 f"step() came with losses for {', '.join(loss)}; expected names of the "
@@ -202,6 +224,8 @@ class Run:
         self._writer.event(event)
         for sink in self._sinks:
             sink.event(event)
+        if self.box is not None:
+            self.box.see_event(event)
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Record that a checkpoint was written to `path`, after the last update.
@@ -275,6 +299,8 @@ class Run:
         self.closed = True
         for recorder in self._recorders.values():
             recorder.close()
+        if self.box is not None:
+            self.box.close(status, error)
         self._put_facts()
         self.event(Event(self.last_step, "end", {"status": status, "error": error}))
         if self._lookout is not None:
@@ -308,6 +334,18 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         self.close(*ending(error))
+
+    def _ask_for_incident(self, found: Diagnosis) -> None:
+        """A diagnosis was spoken of: what led to it is written."""
+        if self.box is not None:
+            reason = f"{found.cause} in {found.layer}: {found.about}"
+            layers = (found.layer,) if found.layer else ()
+            self.box.alarm(Alarm(reason, found.onset, layers, found.stream))
+
+    def _gradient_norms(self, stream: str) -> Any:
+        """What the recorder of a stream measured of the gradients just used."""
+        recorder = self._recorders.get(stream)
+        return None if recorder is None else recorder.take_gradient_norms()
 
     def _tell(self, recorder: Recorder, loss: Any, batch: Any) -> None:
         """Check one loss and hand it to its recorder."""

@@ -24,6 +24,7 @@ from surefoot.attach import Attachment
 from surefoot.autopilot.apply import apply_changes, changes_from
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.autopilot.policy import Mode, Policy, policy_of
+from surefoot.blackbox.options import BlackBoxOptions
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.extent import left_out
 from surefoot.diagnosis.in_use import seen
@@ -56,6 +57,7 @@ class Session:
     changes: tuple[Change, ...] = ()
     sinks: Sequence[Opener] = ()
     autopilot: Policy | None = None
+    blackbox: BlackBoxOptions | None = None
     view: View | None = None
     progress: Progress | None = None
     run: Run | None = None
@@ -68,6 +70,8 @@ class Session:
         except RecordError as error:
             self._say(f"surefoot: nothing is recorded, training goes on: {error}")
             self.run = Run(None)
+        if self.blackbox is not None:
+            self.run.keep(self.blackbox, about)
         deliver(self.run, self.sinks)
         path = self.run.path
         if self.view is not None and path is not None:
@@ -149,6 +153,8 @@ class Session:
         if note:
             self._say(note)
         self._say(f"record: {path}")
+        for incident in self.run.box.incidents if self.run and self.run.box else ():
+            self._say(f"incident: {incident}")
         if self.report is not None:
             write_report(reader, found, self.report, note=note)
             self._say(f"report: {self.report}")
@@ -172,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         changes = changes_from(options.changes) if options.changes else ()
+        blackbox = _blackbox(options.black_box, persist=options.persist)
         sinks = [opener(name) for name in options.sink]
         _check_folder(Path(options.folder))
     except (KnobError, RecordError, ImportError, ValueError) as error:
@@ -186,9 +193,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         changes=changes,
         sinks=sinks,
         autopilot=policy_of(options.autopilot) if options.autopilot else None,
+        blackbox=blackbox,
         view=None if options.quiet or switched_off() else _view(),
     )
     return watched(session)
+
+
+def _blackbox(budget: str, *, persist: bool) -> BlackBoxOptions | None:
+    """The black box that was asked for; `--persist` alone asks for one too."""
+    if not budget and not persist:
+        return None
+    return BlackBoxOptions(budget or BlackBoxOptions().budget, persist=persist)
 
 
 def _view() -> View:
@@ -218,7 +233,12 @@ def watched(session: Session) -> int:
     if switched_off():
         script.run()
         return _finished(script)
-    attachment = Attachment(session.start, session.prepare, session.begun)
+    attachment = Attachment(
+        session.start,
+        session.prepare,
+        session.begun,
+        targets=session.blackbox is not None,
+    )
     script.run()
     attachment.detach()
     session.end(script.error)
@@ -314,6 +334,18 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(Mode),
         default="",
         help="what may be done about trouble while the script runs",
+    )
+    parser.add_argument(
+        "--black-box",
+        default="",
+        metavar="BUDGET",
+        help="keep the last good states and batches in this much memory, such as 1GB; "
+        "they are written to an incident file when something goes wrong",
+    )
+    parser.add_argument(
+        "--persist",
+        action="store_true",
+        help="mirror the black box to disk, so that it survives a killed process",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing")
     parser.add_argument("script", help="the training script")

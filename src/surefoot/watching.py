@@ -24,6 +24,7 @@ from surefoot.autopilot.asking import Page, Source, Terminal
 from surefoot.autopilot.joined import Autopilot
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.autopilot.policy import Mode, Policy, policy_of
+from surefoot.blackbox.options import BlackBoxOptions, options_from
 from surefoot.probes.curvature import check_curvature
 from surefoot.probes.options import Options
 from surefoot.probes.streams import Watched, check, streams
@@ -82,6 +83,7 @@ def watch(
     options: Options | None = None,
     sinks: Sequence[Sink | str] = (),
     autopilot: Policy | Mode | None = None,
+    blackbox: BlackBoxOptions | str | int | None = None,
 ) -> Run:
     """Watch a model while its optimizer trains it.
 
@@ -99,6 +101,9 @@ def watch(
             or any `Sink` of your own. None of them can slow or end the training.
         autopilot: what may be done about trouble while the run goes on: "advise",
             "ask", "guard", "steer", or a `Policy`. Nothing, if not given.
+        blackbox: host memory for the last good states and all batches since, such as
+            "1GB", or `BlackBoxOptions`; on an alarm or an exception they are written
+            to an incident file beside the record, which `surefoot replay` takes.
 
     Returns:
         The run: call `run.step(loss)` after each update, `run.close()` at the end.
@@ -106,7 +111,8 @@ def watch(
     Raises:
         ValueError: a model without parameters, an optimizer that holds none of the
             model's, a sink that we do not know, curvature that was asked for and
-            cannot be measured, or an autopilot that cannot fly this run.
+            cannot be measured, an autopilot that cannot fly this run, or a budget of
+            the black box that is no amount.
         ImportError: the package that a sink needs is not installed.
         RecordError: the folder cannot be made or written.
 
@@ -130,6 +136,7 @@ def watch(
         chosen = replace(chosen, loss_fn=loss_fn)
     for watched in streams(models, optimizers) if chosen.curvature != 0 else ():
         check_curvature(chosen, watched)
+    keeping = options_from(blackbox)
     to_open = [opener(sink) for sink in sinks]
     policy = None if autopilot is None else policy_of(autopilot)
     label = name or "-".join(type(m).__name__ for m in models.values())
@@ -137,6 +144,10 @@ def watch(
     run = open_run(folder, label, about)
     for stream in optimizers:
         run.add(partial(stream_named, stream, models, optimizers), chosen)
+    if keeping is not None:
+        run.keep(keeping, about)
+    if run.box is not None:
+        run.box.watch(models, optimizers)
     deliver(run, to_open)
     if policy is not None:
         fly(run, policy, models=models, optimizers=optimizers)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -19,6 +19,8 @@ from surefoot.blackbox.files import FileError, read_tensors, write_tensors
 from surefoot.blackbox.pack import Json, Packer, PackError, unpack
 from surefoot.blackbox.state import State
 from surefoot.restore.random_streams import RandomStreams
+
+Value = TypeVar("Value")
 
 VERSION = 1
 """Format of an incident file; a reader knows its own and those before."""
@@ -90,7 +92,6 @@ def write_incident(incident: Incident, path: str | Path) -> Path:
     Raises:
         OSError: the file cannot be written, as on a full disk; nothing of it is left.
     """
-    incident.state.wait()
     packer = Packer()
     steps = [_pack_step(one, packer) for one in incident.steps]
     about = {**incident.about, "left_out": packer.left_out}
@@ -105,9 +106,66 @@ def write_incident(incident: Incident, path: str | Path) -> Path:
         "state": {"step": incident.state.step, "rest": incident.state.rest},
         "steps": steps,
     }
-    state = {f"state/{name}": one for name, one in incident.state.tensors.items()}
+    state = _state_tensors(incident.state)
     write_tensors(Path(path), {**state, **packer.tensors}, told)
     return Path(path)
+
+
+def write_state(state: State, about: Mapping[str, Any], path: Path) -> None:
+    """Write a state alone.
+
+    Raises:
+        OSError: the file cannot be written; nothing of it is left.
+    """
+    told = {
+        "kind": "state",
+        "version": VERSION,
+        "about": Packer().pack(about, "about"),
+        "state": {"step": state.step, "rest": state.rest},
+    }
+    write_tensors(path, _state_tensors(state), told)
+
+
+def read_state(path: Path) -> tuple[State, dict[str, Any]]:
+    """A state that was written alone, and what is known of its run.
+
+    Raises:
+        IncidentError: it is damaged, of a version that is not known, or no state.
+    """
+    return _read(
+        path,
+        "state",
+        lambda tensors, told: (
+            _state(tensors, told["state"]),
+            _dict(unpack(told["about"], tensors)),
+        ),
+    )
+
+
+def write_steps(steps: Sequence[StepRecord], path: Path) -> None:
+    """Write updates alone; what cannot be packed is left out.
+
+    Raises:
+        OSError: the file cannot be written; nothing of it is left.
+    """
+    packer = Packer()
+    rows = [_pack_step(one, packer) for one in steps]
+    write_tensors(
+        path, packer.tensors, {"kind": "steps", "version": VERSION, "steps": rows}
+    )
+
+
+def read_steps(path: Path) -> list[StepRecord]:
+    """Updates that were written alone.
+
+    Raises:
+        IncidentError: the file is damaged, of a version that is not known, or another.
+    """
+    return _read(
+        path,
+        "steps",
+        lambda tensors, told: [_step(row, tensors) for row in _list(told["steps"])],
+    )
 
 
 def read_incident(path: str | Path) -> Incident:
@@ -116,17 +174,25 @@ def read_incident(path: str | Path) -> Incident:
     Raises:
         IncidentError: it is damaged, of a version that is not known, or no incident.
     """
+    return _read(Path(path), "incident", _incident)
+
+
+def _read(
+    path: Path, kind: str, build: Callable[[dict[str, Tensor], dict[str, Any]], Value]
+) -> Value:
+    """What a file of a kind holds, built and checked."""
     try:
-        tensors, told = read_tensors(Path(path))
-        return _incident(tensors, told)
+        tensors, told = read_tensors(path)
+        _check_kind(told, kind)
+        return build(tensors, told)
     except FileError as error:
         raise IncidentError(str(error)) from error
     except (IncidentError, PackError) as error:
-        raise IncidentError(f"{path} is no incident file of ours: {error}") from error
+        raise IncidentError(f"{path} is no {kind} file of ours: {error}") from error
     except (KeyError, TypeError, ValueError, RecursionError, IndexError) as error:
         what = str(error)[:120] if str(error) else type(error).__name__
         raise IncidentError(
-            f"{path} is no incident file of ours: its JSON lacks or misnames something "
+            f"{path} is no {kind} file of ours: its JSON lacks or misnames something "
             f"({type(error).__name__}: {what})"
         ) from error
 
@@ -154,23 +220,30 @@ def _pack_step(one: StepRecord, packer: Packer) -> Json:
     return {"step": one.step, "row": packer.pack(row, name), "micro": micro}
 
 
-def _incident(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> Incident:
-    if told.get("kind") != "incident":
+def _check_kind(told: Mapping[str, Any], kind: str) -> None:
+    if told.get("kind") != kind:
         raise IncidentError(f"its kind is {str(told.get('kind'))[:40]!r}")
     if told.get("version") != VERSION:
         raise IncidentError(
             f"its format is version {str(told.get('version'))[:20]}; this Surefoot "
             f"reads version {VERSION}; install the Surefoot that wrote it"
         )
+
+
+def _state_tensors(state: State) -> dict[str, Tensor]:
+    state.wait()
+    return {f"state/{name}": one for name, one in state.tensors.items()}
+
+
+def _state(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> State:
     own = {n.removeprefix("state/"): t for n, t in tensors.items() if n[:6] == "state/"}
-    rest = told["state"]["rest"]
-    check_rest(rest, own)
-    state = State(
-        step=_whole(told["state"]["step"]),
-        nbytes=sum(one.nbytes for one in own.values()),
-        tensors=own,
-        rest=rest,
-    )
+    check_rest(told["rest"], own)
+    nbytes = sum(one.nbytes for one in own.values())
+    return State(_whole(told["step"]), nbytes, own, told["rest"])
+
+
+def _incident(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> Incident:
+    state = _state(tensors, told["state"])
     steps = tuple(_step(row, tensors) for row in _list(told["steps"]))
     first = range(state.step, state.step + len(steps))
     if [one.step for one in steps] != list(first):

@@ -90,23 +90,38 @@ def capture(
         StateError: a parameter has no values yet.
     """
     packer = Packer()
-    try:
-        rest: dict[str, Any] = {
-            "models": pack_models(trained.models, packer),
-            "optimizers": pack_optimizers(trained.optimizers, packer),
-            "also": {
-                key: _pack_also(key, one, packer) for key, one in trained.also.items()
-            },
-            "random": None,
-        }
-        if random:
-            rest["random"] = packer.pack(RandomStreams().values(), "random")
-    except PackError as error:
-        raise StateError(f"the state at step {step} cannot be kept: {error}") from error
-    rest["left_out"] = packer.left_out
+    rest = _packed(trained, packer, step)
+    if random:
+        rest["random"] = packer.pack(RandomStreams().values(), "random")
     copied, events = _to_host(packer.tensors, {} if reuse is None else reuse.tensors)
     nbytes = sum(one.nbytes for one in copied.values())
     return State(step, nbytes, copied, rest, events)
+
+
+def weigh(trained: Trained) -> int:
+    """Bytes that a state would take now, with the random streams.
+
+    Raises:
+        StateError: a parameter has no values yet.
+    """
+    packer = Packer()
+    _packed(trained, packer, 0)
+    packer.pack(RandomStreams().values(), "random")
+    return sum(local(one).nbytes for one in packer.tensors.values())
+
+
+def _packed(trained: Trained, packer: Packer, step: int) -> dict[str, Any]:
+    """Everything but the random streams as JSON."""
+    try:
+        return {
+            "models": pack_models(trained.models, packer),
+            "optimizers": pack_optimizers(trained.optimizers, packer),
+            "also": {k: _pack_also(k, one, packer) for k, one in trained.also.items()},
+            "random": None,
+            "left_out": packer.left_out,
+        }
+    except PackError as error:
+        raise StateError(f"the state at step {step} cannot be kept: {error}") from error
 
 
 @torch.no_grad()

@@ -92,6 +92,7 @@ class Recorder:
         self._last_update = time.perf_counter()
         self._flushed_step = 0
         self._flushed_at = time.monotonic()
+        self._gradient_norms: Any = None
         self.find: Callable[[], Watched] = lambda: watched
         self.on_first_step: Callable[[], None] = lambda: None
         self._handles = [
@@ -147,6 +148,8 @@ class Recorder:
 
     def put(self, reading: Reading) -> None:
         """Keep one reading until the next flush."""
+        if reading.quantity == "grad_norm":
+            self._gradient_norms = reading.values
         ring = self._rings.get(reading.quantity)
         fits = ring is not None and ring.fits(reading)
         if ring is not None and (ring.full or not fits):
@@ -155,6 +158,11 @@ class Recorder:
             ring = Ring(reading, FLUSH_STEPS, self.watched.name)
             self._rings[reading.quantity] = ring
         ring.put(reading)
+
+    def take_gradient_norms(self) -> Any:
+        """The norm of each gradient at the last update, as measured; goes out once."""
+        norms, self._gradient_norms = self._gradient_norms, None
+        return norms
 
     def flush(self) -> None:
         """Hand over all readings that wait on the device."""

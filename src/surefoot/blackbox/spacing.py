@@ -1,0 +1,80 @@
+"""What states and steps cost comes in, when the next state is due goes out."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from surefoot.blackbox.state import State
+from surefoot.probes.meter import Meter
+
+EVERY = 10
+"""Least updates between two states: an incident is replayed from one before its onset,
+and ten updates more are replayed in no time."""
+
+SHARE = 0.008
+"""Share of the time of training that the black box takes; the promise is a percent."""
+
+LEAST_SHARE = 0.002
+"""Of that for states, where logging the batches already takes most of it."""
+
+
+class Spacing:
+    """States as often as the share allows, and no oftener than every tenth update.
+
+    `meter` counts all that the black box does on the training thread. On a CUDA device
+    the time of its copies there counts, against the time of a whole update.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self.step_seconds = 0.0
+        self._meter = meter
+        self._last: int | None = None
+        self._cost = 0.0
+        self._states_seconds = 0.0
+        self._steps = 0
+        self._at = time.perf_counter()
+        self._device = False
+        self._copying: State | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether a state is due before update `step`; the first one is at once."""
+        return self._last is None or step - self._last >= self.interval()
+
+    def interval(self) -> int:
+        """Updates from one state to the next."""
+        if self.step_seconds <= 0 or self._cost <= 0:
+            return EVERY
+        logging = (self._meter.own_seconds - self._states_seconds) / max(1, self._steps)
+        share = max(LEAST_SHARE, SHARE - logging / self.step_seconds)
+        return max(EVERY, math.ceil(self._cost / (share * self.step_seconds)))
+
+    def step(self) -> None:
+        """An update was made."""
+        now = time.perf_counter()
+        wall, self._at = now - self._at, now
+        self._steps += 1
+        seconds = self._meter.step_seconds
+        if self._device:
+            seconds = max(wall, seconds)
+        known = self.step_seconds or seconds
+        self.step_seconds = known + 0.2 * (seconds - known)
+        self._device_cost()
+
+    def spent(self, step: int, seconds: float, state: State) -> None:
+        """A state was taken before update `step`, in CPU seconds of this thread."""
+        self._last = step
+        self._states_seconds += seconds
+        # One slow copy on a busy machine counts for little; the first is cold.
+        known = self._cost or seconds
+        self._cost = known + 0.3 * (seconds - known)
+        if state.copied is not None:
+            self._device, self._copying = True, state
+
+    def _device_cost(self) -> None:
+        """What the copies took on the device, once they are done; nothing is waited."""
+        copied: Any = None if self._copying is None else self._copying.copied
+        if copied is not None and copied[1].query():
+            self._cost = max(self._cost, copied[0].elapsed_time(copied[1]) / 1000)
+            self._copying = None
