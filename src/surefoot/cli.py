@@ -30,6 +30,7 @@ from surefoot.record.folder import DEFAULT_FOLDER, find_run, list_runs
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
 from surefoot.record.trials import add_trial, trials_of
+from surefoot.report.deeds import deeds_text
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text, in_use_text, runs_table, verdict_text
 from surefoot.terminal.follow import strict, watch_live
@@ -346,7 +347,9 @@ def _told(reader: RecordReader, found: list[Diagnosis]) -> str:
     told = diagnosis_text(
         found, run_name=reader.path.stem, steps=steps, width=width, colour=colour
     )
-    return told.rstrip("\n") + "\n" + in_use_text(used, width=width, colour=colour)
+    done = deeds_text(reader.events(), width=width, colour=colour)
+    parts = (told.rstrip("\n"), done, in_use_text(used, width=width, colour=colour))
+    return "\n".join(filter(None, parts))
 
 
 def _write(text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from surefoot.report.deeds import Deed, alike, deed_line, deed_of
 from surefoot.report.live import Live, after, live_lines, outstanding, plain_line
 from surefoot.report.words import clean
 from surefoot.signatures.network import weights
@@ -14,6 +15,8 @@ from surefoot.terminal.view import View
 from surefoot.types import Diagnosis, Event, Facts, Series
 
 REDRAW_SECONDS = 0.5
+MOST_DEEDS = 30
+"""Lines about what was done that are kept on the terminal while a run goes on."""
 
 
 class Described(Protocol):
@@ -36,6 +39,9 @@ class Progress:
         self._streams = streams
         self._weights: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
+        self._deed: Deed | None = None
+        self._waiting: list[str] = []
+        self._told = 0
         self._done = threading.Event()
         self._thread = threading.Thread(
             target=self._tell, name="surefoot progress", daemon=True
@@ -48,7 +54,18 @@ class Progress:
             self._live = after(self._live, series)
 
     def event(self, event: Event) -> None:
-        """Events are told by `alarm`, when they are new to a person."""
+        """Take an event: what was done to the run is told; findings are by `alarm`."""
+        deed = deed_of(event)
+        if deed is None:
+            return
+        with self._lock:
+            again = self._deed is not None and alike(self._deed, deed)
+            self._deed = deed
+            if again:  # one of a row of skipped updates, say
+                return
+            line = deed_line(deed)
+            self._live = replace(self._live, done=(*self._live.done, line))
+            self._waiting.append(line)
 
     def alarm(self, diagnosis: Diagnosis) -> None:
         """Say one alarm on a line of its own."""
@@ -64,11 +81,13 @@ class Progress:
         """Stop; the view is wiped."""
         self._done.set()
         self._thread.join()
+        self._keep_deeds()
         self._view.clear()
 
     def _tell(self) -> None:
         while not self._done.wait(REDRAW_SECONDS):
             live, manner = self._live, self._view.manner
+            self._keep_deeds()
             if live.step < 0:
                 continue
             self._view.show(
@@ -81,6 +100,19 @@ class Progress:
                 ),
                 plain_line(live, width=self._view.width, ascii_only=manner.ascii_only),
             )
+
+    def _keep_deeds(self) -> None:
+        """Give each thing that was done a line that stays, up to a number of them."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for line in waiting:
+            if self._told == MOST_DEEDS:
+                self._view.keep(
+                    "surefoot: more is done; all of it is listed at the end"
+                )
+            elif self._told < MOST_DEEDS:
+                self._view.keep(f"surefoot: {line}")
+            self._told += 1
 
     def _weight_matrices(self) -> Mapping[str, tuple[str, ...]]:
         """The weight matrices of each stream, asked for once: they stay the same."""

@@ -33,6 +33,7 @@ from surefoot.progress import Progress
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
 from surefoot.record.schema import RecordError
+from surefoot.report.deeds import deeds_text
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text, in_use_text
 from surefoot.run import Run, ending
@@ -147,8 +148,9 @@ class Session:
         self._say("")
         text = diagnosis_text(found, run_name=path.stem, steps=steps, colour=colour)
         used = [one for stream in reader.streams() for one in seen(reader, stream)]
-        text = f"{text}\n{in_use_text(used, colour=colour)}"
-        self._say(text)
+        done = deeds_text(reader.events(), colour=colour)
+        parts = (text, done, in_use_text(used, colour=colour))
+        self._say("\n".join(filter(None, parts)))
         note = left_out(reader)
         if note:
             self._say(note)

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 import loops
 import surefoot
-from boxed import made, train
 from surefoot.attach import Attachment
 from surefoot.blackbox.dispatch import Alarm
 from surefoot.blackbox.incident import Incident, read_incident
@@ -23,6 +22,46 @@ from surefoot.record.reader import RecordReader
 from surefoot.run import Run
 from surefoot.watching import open_run
 from test_neutral import same, unwatched
+
+
+class Net(nn.Module):
+    """A net whose every step depends on the random streams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).relu())
+
+
+def made() -> tuple[Net, torch.optim.Optimizer, Any]:
+    torch.manual_seed(3)
+    net = Net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    return net, optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+
+
+def train(
+    run: Run, net: Net, optimizer: Any, schedule: Any, *, steps: int, micro: int = 1
+) -> list[float]:
+    """Losses of all micro-batches; the data is drawn from the stream that is global."""
+    losses: list[float] = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        for part in range(micro):
+            x, y = torch.randn(16, 6), torch.randint(3, (16,))
+            loss = functional.cross_entropy(net(x), y)
+            loss.backward()
+            losses.append(loss.item())
+            if part + 1 < micro:
+                run.step(loss, batch=(x, y))
+            x += 1  # what the loop does to its batch afterwards is its own affair
+        optimizer.step()
+        run.step(loss, batch=(x, y))
+        schedule.step()
+    return losses
 
 
 def again(incident: Incident, trained: Trained) -> list[float]:

@@ -22,6 +22,10 @@ export interface Drawing {
   colours: Palette;
   size: { width: number; height: number; axis: number; showSteps: boolean };
   range: () => Range;
+  /** Steps at which something was done to the training. */
+  acts: () => number[];
+  /** How many of them have been drawn. */
+  acted?: number;
   onset: number | null;
   /** Lines drawn faint, for context: their indexes in the panel. */
   faint: Set<number>;
@@ -226,6 +230,10 @@ function drawMarks(plot: uPlot, drawing: Drawing): void {
       });
     }
   }
+  drawActs(context, drawing, {
+    top: top / ratio, bottom: (top + height) / ratio, inside,
+    at: (step) => plot.valToPos(step, "x", true), ratio,
+  });
   for (const level of drawing.levels) {
     const y = plot.valToPos(level.value, "y", true);
     if (y >= top && y <= top + height) {
@@ -242,6 +250,46 @@ function drawMarks(plot: uPlot, drawing: Drawing): void {
       ...colours, onset, range: drawing.range(), left: left / ratio, width: width / ratio,
       top: (top + height) / ratio,
     });
+  }
+  context.restore();
+}
+
+const MOST_ACTS = 60; // lines from which they would cover the chart
+
+interface Acts {
+  top: number;
+  bottom: number;
+  ratio: number;
+  at: (step: number) => number;
+  inside: (x: number) => boolean;
+}
+
+/** A faint line at each change, with a lozenge as in the strip of events. */
+function drawActs(context: CanvasRenderingContext2D, drawing: Drawing, where: Acts): void {
+  const seen = drawing.acts().map(where.at).filter(where.inside).map((x) => x / where.ratio);
+  if (!seen.length) return;
+  context.save();
+  context.fillStyle = drawing.colours.act;
+  context.strokeStyle = drawing.colours.act;
+  context.globalAlpha = 0.55;
+  context.setLineDash([2, 3]);
+  context.lineWidth = 1;
+  if (seen.length <= MOST_ACTS) {
+    context.beginPath();
+    for (const x of seen) {
+      context.moveTo(x, where.top);
+      context.lineTo(x, where.bottom);
+    }
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+  for (const x of seen) {
+    context.beginPath();
+    context.moveTo(x, where.bottom - 8);
+    context.lineTo(x + 3.5, where.bottom - 4);
+    context.lineTo(x, where.bottom);
+    context.lineTo(x - 3.5, where.bottom - 4);
+    context.fill();
   }
   context.restore();
 }

@@ -184,6 +184,37 @@ export interface Verdict {
   held: boolean;
 }
 
+/** What one change did to the moments of an incident. */
+export interface BranchVerdict {
+  prescription: Prescription;
+  verdict: string;
+  loss: number | string;
+  held_out: number | string;
+  losses: (number | string)[];
+  detail: string;
+}
+
+/** The moments of an incident again, once for each change. */
+export interface Replayed {
+  incident: string;
+  first: number;
+  parting: number;
+  onset: number;
+  last: number;
+  result: string;
+  cause: string;
+  evidence: string[];
+  layers: string[];
+  remedy: Prescription | null;
+  branches: BranchVerdict[];
+  recorded: (number | string)[];
+  noise: number;
+  departs: number | null;
+  set_aside: string;
+  seconds: number;
+  notes: string[];
+}
+
 export interface RunEvent {
   step: number;
   kind: string;
@@ -220,6 +251,8 @@ export interface PageData {
   streams: StreamData[];
   diagnoses: Diagnosis[];
   verdicts: Verdict[];
+  /** Pages of before have none. */
+  replays?: Replayed[];
   events: RunEvent[];
   /** Plain sentences: what was left out to keep the page small. */
   left_out: string[];
@@ -271,6 +304,8 @@ export interface VerdictAnswer {
   judged: Judged;
   diagnoses: Diagnosis[];
   verdicts: Verdict[];
+  /** Pages of before have none. */
+  replays?: Replayed[];
   /** Events from number `events_from` on. */
   events: RunEvent[];
   events_from: number;

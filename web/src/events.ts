@@ -1,7 +1,7 @@
 // What happened in a run: recorded events in, groups, signs and sentences out.
-import type { RunEvent } from "./data";
+import type { Change, RunEvent } from "./data";
 import { step } from "./format";
-import { birth, knob, place, plain, sentence, spaced } from "./words";
+import { birth, change, knob, place, plain, sentence, spaced } from "./words";
 
 /** Kinds that are told apart at a glance, by shape first and colour second. */
 export interface Group {
@@ -19,7 +19,9 @@ const DOT = "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0";
 export const GROUPS: readonly Group[] = [
   { name: "alarm", label: ["alarm", "alarms"], path: "M0-6 6 5H-6z", tone: "alarm", kinds: ["finding"] },
   { name: "nonfinite", label: ["non-finite value", "non-finite values"], path: "M-5-5 5 5M5-5-5 5", tone: "alarm crossed", kinds: ["nonfinite"] },
-  { name: "change", label: ["change", "changes"], path: "M0-6 6 0 0 6-6 0z", tone: "act", kinds: ["change", "verdict"] },
+  { name: "change", label: ["change", "changes"], path: "M0-6 6 0 0 6-6 0z", tone: "act", kinds: ["change", "verdict", "undo", "autopilot"] },
+  { name: "incident", label: ["incident kept", "incidents kept"], path: "M-5-6h10v12h-10zM-2-3v6M2-3v6", tone: "alert", kinds: ["incident"] },
+  { name: "advice", label: ["advice or question", "advice and questions"], path: "M0-6a6 6 0 0 1 0 12a6 6 0 0 1-4-1l-2 1 1-2.5a6 6 0 0 1 5-9.5z", tone: "quiet", kinds: ["advice", "question", "answer"] },
   { name: "skipped", label: ["skipped update", "skipped updates"], path: "M-5-5h10v10h-10z", tone: "alert", kinds: ["skipped_step", "probe_off"] },
   { name: "checkpoint", label: ["checkpoint", "checkpoints"], path: "M-4-6h8v12l-4-3.5-4 3.5z", tone: "calm", kinds: ["checkpoint"] },
   { name: "other", label: ["other", "other"], path: DOT, tone: "quiet", kinds: [] },
@@ -86,6 +88,18 @@ export function describe(event: RunEvent): string {
       return `Update skipped: ${text("reason")}`;
     case "change":
       return `${sentence(knob(text("knob")))}: ${text("before")} → ${text("after")}${body["why"] ? `, because ${text("why")}` : ""}`;
+    case "undo":
+      return `Taken back: ${spaced(text("remedy") || knob(text("knob")))}${because(body)}`;
+    case "autopilot":
+      return `Autopilot: ${text("what")}${body["why"] ? `: ${text("why")}` : ""}`;
+    case "advice":
+      return `Advised: ${remedyOf(body)}, against ${spaced(text("cause"))} in ${place(text("layer"))}`;
+    case "question":
+      return `Asked: ${remedyOf(body)}, against ${spaced(text("cause"))} in ${place(text("layer"))}?`;
+    case "answer":
+      return answered(body);
+    case "incident":
+      return `Incident kept in ${text("path")}: ${text("reason")}`;
     case "finding":
       return `${sentence(text("cause") || text("signature"))} in ${place(text("layer"))}`;
     case "checkpoint":
@@ -105,6 +119,21 @@ export function describe(event: RunEvent): string {
         .map((key) => `${spaced(key)} ${text(key)}`)
         .join(", ");
   }
+}
+
+function because(body: Record<string, unknown>): string {
+  return body["why"] ? `, because ${plain(body["why"])}` : "";
+}
+
+/** The advised remedy, with what it changes. */
+export function remedyOf(body: Record<string, unknown>): string {
+  const changes = Array.isArray(body["changes"]) ? (body["changes"] as Change[]).map(change).join("; ") : "";
+  return `${spaced(plain(body["remedy"]))}${changes ? ` (${changes})` : ""}`;
+}
+
+function answered(body: Record<string, unknown>): string {
+  const word = plain(body["answer"]);
+  return word === "none" ? "No answer: nothing is changed" : `Answered ${word}${body["by"] ? ` (${plain(body["by"])})` : ""}`;
 }
 
 /** How the loss hangs on the model, and what of it is loose. */

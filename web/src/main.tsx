@@ -9,6 +9,7 @@ import "./style/list.css";
 import "./style/compare.css";
 import "./style/live.css";
 import "./style/views.css";
+import "./style/deeds.css";
 import "./style/print.css";
 import { type ComponentChild, render } from "preact";
 import { sourceOf } from "./source";

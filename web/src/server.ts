@@ -46,6 +46,7 @@ export function serverSource(folder: string): Source {
       answer<Comparison>(address("/api/compare", { run: runs, quantity, points })),
     followRuns: (hearer) => listen<ListNews>("/api/news", "runs", hearer),
     followRun: (run, hearer) => listen<RunNews>(address("/api/news", { run }), "run", hearer),
+    answer: (run, question, word) => sent(ofRun(run, "/answer"), { question, answer: word }),
     reportAddress: (run) => ofRun(run, "/report"),
   };
 }
@@ -57,9 +58,19 @@ async function answer<T>(path: string): Promise<T> {
   throw new Refused(response.status, told(body) ?? unclear(response.status, path));
 }
 
-async function reached(path: string): Promise<Response> {
+/** Sends a value, and waits until the server has taken it. */
+async function sent(path: string, value: unknown): Promise<void> {
+  const response = await reached(path, {
+    method: "POST", body: JSON.stringify(value), headers: { "Content-Type": "application/json" },
+  });
+  if (response.ok) return;
+  const body = (await response.json().catch(() => undefined)) as unknown;
+  throw new Refused(response.status, told(body) ?? unclear(response.status, path));
+}
+
+async function reached(path: string, asked: RequestInit = {}): Promise<Response> {
   try {
-    return await fetch(path, { headers: { Accept: "application/json" } });
+    return await fetch(path, { ...asked, headers: { Accept: "application/json", ...asked.headers } });
   } catch {
     throw new Unreachable(
       `The server at ${location.host} does not answer. If it was stopped, start it again with: surefoot ui`,

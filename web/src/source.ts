@@ -55,6 +55,8 @@ export interface Source {
   /** News of all runs until the returned function is called. */
   followRuns(hearer: Hearer<ListNews>): () => void;
   followRun(run: string, hearer: Hearer<RunNews>): () => void;
+  /** A person's answer to a question of a run that goes on. */
+  answer(run: string, question: number, word: "yes" | "no"): Promise<void>;
   /** Where the report of a run can be fetched; null where this is the report. */
   reportAddress(run: string): string | null;
 }
@@ -93,12 +95,14 @@ export function reportSource(data: PageData): Source {
     held: data,
     runs: never,
     compare: never,
+    answer: never,
     page: () => Promise.resolve(data),
     panel: () => Promise.resolve({ names: [], panel: null }),
     field: (_, question) => Promise.resolve(carried(data, question)),
     verdict: (_, from) =>
       Promise.resolve({
         run: data.run, judged: data.judged, diagnoses: data.diagnoses, verdicts: data.verdicts,
+        replays: data.replays ?? [],
         events: data.events.slice(from), events_from: from,
       }),
     followRuns: () => () => undefined,

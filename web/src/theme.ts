@@ -33,6 +33,8 @@ export interface Palette {
   grid: string;
   paper: string;
   alarm: string;
+  /** Of what was done to the training. */
+  act: string;
   halo: string;
   edge: string;
   /** The way that training went, over the colours of a map. */
@@ -51,6 +53,7 @@ export function palette(): Palette {
     grid: named("--hairline"),
     paper: named("--card"),
     alarm: named("--alarm"),
+    act: named("--link"),
     halo: named("--halo"),
     edge: named("--edge"),
     route: named("--route"),

@@ -35,7 +35,7 @@ class Server {
   source(): Source {
     const never = (): Promise<never> => Promise.reject(new Error("not asked for here"));
     return {
-      kind: "server", folder: "", held: null, runs: never, compare: never, field: never,
+      kind: "server", folder: "", held: null, runs: never, compare: never, field: never, answer: never,
       page: () => Promise.resolve(this.page()),
       panel: (_, question): Promise<PanelAnswer> => {
         this.asked.push(question);

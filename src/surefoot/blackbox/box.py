@@ -72,7 +72,6 @@ class BlackBox:
         self._about = about
         self._searched = False
         self._too_small = False
-        self._changes: list[tuple[int, str]] = []
         self._spacing = Spacing(self.meter)
         self._handles: list[Any] = []
         self._dispatch = Dispatch(
@@ -154,22 +153,11 @@ class BlackBox:
         """Something was recorded; what is certain at once is acted on at once."""
         if event.kind == "skipped_step":
             self.log.skip()
-        if event.kind == "change":
-            self._changed(event)
         if event.kind == "nonfinite":
             where = str(event.body.get("layer") or "")
             reason = f"non-finite values in {where or 'the loss'}"
             layers = (where,) if where else ()
             self.alarm(Alarm(reason, event.step, layers, event.stream))
-
-    def _changed(self, event: Event) -> None:
-        """The run was acted on: its steps are made again with that, or not at all."""
-        knob = str(event.body.get("knob"))
-        self._changes.append((self.log.step, f"{knob} {event.body.get('op')}"))
-        if knob == "state":
-            # What follows does not go on from any state that is kept.
-            self.ring.drop_after(-1)
-            self._spacing.restart()
 
     # --- incidents ---------------------------------------------------------------
 
@@ -199,7 +187,6 @@ class BlackBox:
             "budget": self.options.nbytes,
             "state_before_onset": bool(fitting),
             "all_batches": state.step >= whole,
-            "changes": [[at, what] for at, what in self._changes if at >= state.step],
             "not_kept": list(state.rest["left_out"]),
         }
         steps = tuple(one.record() for one in updates)

@@ -42,10 +42,6 @@ class Spacing:
         """Whether a state is due before update `step`; the first one is at once."""
         return self._last is None or step - self._last >= self.interval()
 
-    def restart(self) -> None:
-        """The next state is due at once."""
-        self._last = None
-
     def interval(self) -> int:
         """Updates from one state to the next."""
         if self.step_seconds <= 0 or self._cost <= 0:

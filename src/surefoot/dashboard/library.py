@@ -18,6 +18,7 @@ from pathlib import Path
 
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
+from surefoot.record.replays import replays_path
 from surefoot.record.schema import SUFFIX, RecordError
 from surefoot.record.trials import trials_path
 
@@ -44,10 +45,10 @@ class UnknownRunError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Changes whenever a record, its journal or its trials do.
+    """Changes whenever a record, its journal, its trials or its replays do.
 
     `record`, `journal` and `trials` hold a file's number, size in bytes and time of
-    change in ns, and are empty where there is no such file.
+    change in ns, and are empty where there is no such file; replays go with trials.
     """
 
     record: tuple[int, ...]
@@ -200,7 +201,8 @@ def mark_of(path: Path) -> Mark:
     """The mark of a record as it is now; of empty parts where it is gone."""
     record = str(path)
     journals = _state(f"{record}-wal") + _state(f"{record}-journal")
-    return Mark(_state(record), journals, _state(str(trials_path(path))))
+    tried = _state(str(trials_path(path))) + _state(str(replays_path(path)))
+    return Mark(_state(record), journals, tried)
 
 
 def _state(path: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from surefoot.diagnosis.in_use import seen
+from surefoot.record.replays import Replayed, replays_of
 from surefoot.report.batches import outstanding
 from surefoot.report.fields import carried_fields, field_offers
 from surefoot.report.packing import (
@@ -37,6 +38,8 @@ FORMAT = 2
 """Raised whenever a page of before could not read what is written now."""
 
 _EVENTS = 2_000
+_REPLAYS = 3
+"""The latest: each holds the losses of some twenty branches."""
 _MODULES = 500
 
 
@@ -118,10 +121,10 @@ def told(
     judged: Judged | None = None,
     events_from: int = 0,
 ) -> dict[str, Json]:
-    """All that is told in words: run, judged, diagnoses, verdicts, events.
+    """All that is told in words: run, judged, diagnoses, verdicts, replays, events.
 
     Events from number `events_from` on; VerdictAnswer of the page but for that
-    number itself.
+    number itself. Replays are those that lie beside the record.
     """
     events = record.events()
     run = run_facts(record, events)
@@ -131,8 +134,22 @@ def told(
         "judged": jsonable(asdict(at_hand)),
         "diagnoses": [jsonable(asdict(one)) for one in diagnoses],
         "verdicts": [jsonable(asdict(one)) for one in verdicts],
+        "replays": [_replayed(one) for one in replays_of(record.path)[-_REPLAYS:]],
         "events": [_event(one) for one in events[events_from:]],
     }
+
+
+def _replayed(told: Replayed) -> dict[str, Json]:
+    """Without the digits of losses that no picture shows: a report is small."""
+    body = asdict(told)
+    body["recorded"] = _short(told.recorded)
+    for row, branch in zip(body["branches"], told.branches, strict=True):
+        row["losses"] = _short(branch.losses)
+    return {key: jsonable(value) for key, value in body.items()}
+
+
+def _short(losses: Sequence[float]) -> list[float]:
+    return [float(f"{loss:.4g}") for loss in losses]
 
 
 def _event(event: Event) -> dict[str, Json]:

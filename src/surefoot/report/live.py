@@ -74,11 +74,12 @@ class Course:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Live:
-    """What is known of a run so far, stream by stream; alarms as sentences."""
+    """What is known of a run so far; alarms, and what was done, as sentences."""
 
     name: str = ""
     courses: Mapping[str, Course] = field(default_factory=dict[str, Course])
     alarms: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -308,6 +309,7 @@ def live_json(live: Live, standing: Sequence[Outstanding] = ()) -> dict[str, Any
             for one in standing
         ],
         "alarms": list(live.alarms),
+        "done": list(live.done),
     }
 
 
@@ -322,6 +324,7 @@ def _head(live: Live) -> str:
     speed = max((_speed(one) or 0.0 for one in live.courses.values()), default=0.0)
     parts.append(f"{number(speed)} steps/s" if speed else "")
     parts.append(counted(len(live.alarms), "alarm") if live.alarms else "")
+    parts.append(f"{len(live.done):,} done" if live.done else "")
     parts.append(live.name)  # last: where there is little room, it may go
     return "  ".join(filter(None, parts))
 

@@ -150,17 +150,11 @@ class _Page:
         first: str | None = None,
     ) -> None:
         """A paragraph; `first` stands before its first line in place of the indent."""
-        start = indent if first is None else first
-        wrapped = textwrap.wrap(
-            clean(text),
-            self.width,
-            initial_indent=start,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
+        told = paragraph(
+            text, indent, self.width, tone=tone if self.colour else None, first=first
         )
-        for row, line in enumerate(wrapped):
-            lead = indent if row else start
-            self.lines.append(lead + self.paint(line[len(lead) :], tone))
+        if told:
+            self.lines.extend(told.split("\n"))
 
     def paint(self, text: str, tone: Tone | None) -> str:
         return painted(text, tone) if self.colour else text
@@ -252,6 +246,28 @@ class _Page:
             self.write(f"expect: {one.expect}", indent)
         if one.source:
             self.write(one.source, indent, tone="soft")
+
+
+def paragraph(
+    text: str,
+    indent: str,
+    width: int,
+    *,
+    tone: Tone | None = None,
+    first: str | None = None,
+) -> str:
+    """Text wrapped to a width; `first` stands before its first line for the indent."""
+    start = indent if first is None else first
+    wrapped = textwrap.wrap(
+        clean(text),
+        width,
+        initial_indent=start,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    leads = [start, *([indent] * len(wrapped))]
+    rows = zip(leads, wrapped, strict=False)
+    return "\n".join(lead + painted(line[len(lead) :], tone) for lead, line in rows)
 
 
 def painted(text: str, tone: Tone | None) -> str:

@@ -18,6 +18,7 @@ from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.stored import last_word
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
+from surefoot.report.deeds import deed_line, deeds
 from surefoot.report.live import (
     FOLLOWED,
     Live,
@@ -122,19 +123,24 @@ def caught_up(live: Live, reader: RecordReader) -> Live:
                 start = max(start, reader.last_step(stream, quantity) or 0)
             for block in reader.blocks(quantity, stream, start=start):
                 live = after(live, block)
-    alarms = tuple(map(alarm_text, reader.events("finding")))
-    return replace(live, alarms=alarms)
+    events = reader.events()
+    alarms = tuple(alarm_text(one) for one in events if one.kind == "finding")
+    return replace(live, alarms=alarms, done=tuple(map(deed_line, deeds(events))))
 
 
 def shown_on(view: View) -> Tell:
-    """Tell by a view; each alarm gets a line of its own, once."""
+    """Tell by a view; each alarm and each deed gets a line of its own, once."""
     told: list[str] = []
+    done: list[str] = []
 
     def tell(live: Live, standing: Sequence[Outstanding], status: str) -> None:
         manner = view.manner
         for alarm in live.alarms[len(told) :]:
             told.append(alarm)
             view.keep(f"surefoot: {alarm}")
+        for line in live.done[len(done) :]:
+            done.append(line)
+            view.keep(f"surefoot: {line}")
         plain = plain_line(live, width=view.width, ascii_only=manner.ascii_only)
         lines = live_lines(
             live,

@@ -70,7 +70,7 @@ function panelOf(compared: Comparison, log: boolean, range: Range): LinePanel {
 function chartOptions(panel: LinePanel, width: number, now: preact.RefObject<Props>): uPlot.Options {
   const colours = palette();
   const base = options({
-    panel, colours, onset: null, faint: new Set(), levels: [], sparse: true,
+    panel, colours, onset: null, faint: new Set(), levels: [], sparse: true, acts: () => [],
     size: { width, height: HEIGHT, axis: AXIS, showSteps: true },
     range: () => now.current?.range ?? [0, 1],
     onZoom: (range) => now.current?.zoom(range),

@@ -23,12 +23,13 @@ interface Props {
 }
 
 const NONE = new Set<number>();
+const ACTED = ["loss", "lr"]; // where one looks for what a change did
 const NO_LEVELS: Level[] = [];
 
 export function LineTrack(props: Props) {
   const { name, panel, shared, height, axis = false, faint = NONE, title, levels = NO_LEVELS, sparse = false } = props;
   const frame = useRef<HTMLDivElement>(null);
-  useChart(frame, { panel, shared, height: height + (axis ? AXIS_HEIGHT : 0), axis, faint, levels, sparse });
+  useChart(frame, { name, panel, shared, height: height + (axis ? AXIS_HEIGHT : 0), axis, faint, levels, sparse });
   return (
     <div class="track line" data-view={name}>
       <div class="title">
@@ -43,6 +44,7 @@ export function LineTrack(props: Props) {
 }
 
 interface Chart {
+  name: string;
   panel: LinePanel;
   shared: Shared;
   height: number;
@@ -72,6 +74,7 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
       colours: palette(), onset: now.current.shared.onset,
       size: { width, height, axis: AXIS, showSteps: axis },
       range: () => now.current.shared.range,
+      acts: () => (ACTED.includes(now.current.name) ? now.current.shared.acts : []),
       onZoom: (range) => now.current.shared.zoom(range),
       onPoint: (step) => pointer.told(step, plot.current),
     };
@@ -81,7 +84,7 @@ function useChart(frame: preact.RefObject<HTMLDivElement>, chart: Chart): void {
     const stop = pointer.follow(drawn);
     return () => { stop(); drawn.destroy(); plot.current = null; };
   }, [frame, form, marked, named, sparse, width, height, axis, shared.theme, shared.pointer, shared.onset]);
-  useTurn(shared.turns, () => refresh(plot.current, drawing.current, now.current), [panel, ...shared.range]);
+  useTurn(shared.turns, () => refresh(plot.current, drawing.current, now.current), [panel, shared.acts.length, ...shared.range]);
 }
 
 /** Gives a chart the readings and the range that it does not show yet. */
@@ -91,6 +94,10 @@ function refresh(plot: uPlot | null, drawing: Drawing | null, { panel, shared }:
     if (drawing.panel !== panel) {
       drawing.panel = panel;
       plot.setData(columns(panel));
+    }
+    if (drawing.acted !== shared.acts.length) {
+      drawing.acted = shared.acts.length;
+      plot.redraw(false);
     }
     plot.setScale("x", { min: shared.range[0], max: shared.range[1] });
   });

@@ -3,10 +3,13 @@ import { useMemo, useRef, useState } from "preact/hooks";
 import type { Diagnosis, PageData } from "../data";
 import { Focus } from "../focus";
 import { Alarm } from "./Alarm";
+import { Asked } from "./Asked";
 import type { Place } from "./App";
+import { Deeds } from "./Deeds";
 import { EventList } from "./EventList";
 import { Masthead, RunState } from "./Masthead";
 import { PageFoot } from "./PageFoot";
+import { Replays } from "./Replays";
 import { RunFacts } from "./RunFacts";
 import { approach, StreamParts } from "./StreamParts";
 import { Tracks } from "./Tracks";
@@ -43,6 +46,10 @@ export function RunPage({ data, opened, place }: Props) {
   const happened = useMemo(
     () => <EventList events={data.events} show={(step) => { focus.step(step); approach(); }} />,
     [data.events, focus]);
+  const done = useMemo(
+    () => <Deeds events={data.events} show={(step) => { focus.step(step); approach(); }} />,
+    [data.events, focus]);
+  const asking = opened.source.kind === "server" && data.run.status === "running";
   return (
     <>
       {!bare && <a class="skip" href="#linked" onClick={(event) => { event.preventDefault(); reach("linked"); }}>
@@ -54,7 +61,11 @@ export function RunPage({ data, opened, place }: Props) {
       <Alarm found={opened.alarms} run={data.run.name} show={point} dismiss={opened.dismiss} />
       {opened.trouble && <Notice error={opened.trouble} />}
       <main>
+        {asking && (
+          <Asked events={data.events} answer={(question, word) => opened.source.answer(data.run.name, question, word)} />
+        )}
         {!bare && <Verdict data={data} show={point} />}
+        {(data.replays ?? []).length > 0 && <Replays replays={data.replays ?? []} />}
         {data.verdicts.length > 0 && <Trials verdicts={data.verdicts} />}
         {shown && !bare && (
           <section id="linked" tabIndex={-1} aria-labelledby="linked-title">
@@ -76,6 +87,7 @@ export function RunPage({ data, opened, place }: Props) {
             theme={place.theme}
           />
         )}
+        {!bare && done}
         {!bare && happened}
         <RunFacts data={data} />
       </main>

@@ -1,6 +1,7 @@
 // The linked charts of one stream: its panels in, one strip of tracks out.
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Diagnosis, HeatPanel, LinePanel, PageData, StreamData } from "../data";
+import { actedAt } from "../deeds";
 import { around, type Focus } from "../focus";
 import { rowFor, rowsOf } from "../layers";
 import { Pointer, type Range } from "../link";
@@ -36,6 +37,8 @@ export interface Shared {
   pointer: Pointer;
   theme: Theme;
   onset: number | null;
+  /** Steps at which something was done to the training. */
+  acts: number[];
   zoom: (range: Range) => void;
   /** Whose turn it is to draw. */
   turns: Turns;
@@ -55,7 +58,9 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
     step: (step) => { zoom(around(step, whole)); pointer.move(step); },
   }), [focus, pointer, zoom, whole[0], whole[1]]);
   const turns = useTurns(data);
-  const shared: Shared = { range, whole, pointer, theme, onset: accusing[0]?.onset ?? null, zoom, turns };
+  const own = useMemo(() => data.events.filter((event) => event.stream === stream.name), [data.events, stream.name]);
+  const acts = useMemo(() => actedAt(own), [own]);
+  const shared: Shared = { range, whole, pointer, theme, onset: accusing[0]?.onset ?? null, acts, zoom, turns };
   const lines = panelsOf<LinePanel>(stream, "line");
   const map = stream.panels[quantity]?.kind === "heatmap" ? (stream.panels[quantity] as HeatPanel) : null;
   const names = useMemo(() => (map?.y ?? []).map((at) => data.names[at] ?? ""), [map?.y, data.names]);
@@ -75,7 +80,7 @@ export function Tracks({ data, stream, accusing, theme, focus, opened }: Props) 
   return (
     <div class="tracks">
       {lines.filter(([name]) => name === "loss").map(([name, panel]) => line(name, panel, 150))}
-      <EventStrip events={data.events.filter((event) => event.stream === stream.name)} shared={shared} />
+      <EventStrip events={own} shared={shared} />
       <div class="toolbar">
         <QuantityChooser options={mapsOf(stream, opened)} chosen={quantity} choose={choose} />
         <SpanButtons spanned={spanned} whole={whole} growing={data.run.status === "running"} />
