@@ -104,11 +104,12 @@ def figures(
     Only seeds count with which it has run at every rate of plain training; of a method
     that finds its own rate, one run stands for all.
     """
-    beside = methods[plain]
+    rates = max(map(len, methods[plain].values()))
+    beside = {seed: by for seed, by in methods[plain].items() if len(by) == rates}
     own = {
         seed: runs
         for seed, runs in methods[name].items()
-        if seed in beside and (len(runs) == len(beside[seed]) or set(runs) == OWN_RATE)
+        if seed in beside and (len(runs) == rates or set(runs) == OWN_RATE)
     }
     if not own:
         return None

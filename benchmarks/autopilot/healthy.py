@@ -131,7 +131,11 @@ def _alone() -> None:
 
 def report(wanted: Sequence[Scenario], processes: int) -> str:
     """Counts of each half, and every intervention by its scenario."""
-    found = list(outcomes(wanted, processes))
+    found: list[Outcome] = []
+    for one in outcomes(wanted, processes):
+        found.append(one)
+        if one.did or not one.same:
+            print(f"{len(found)} of {len(wanted)}: {said(one)}", file=sys.stderr)
     lines = ["", "### Healthy runs of the zoo in guard", ""]
     for part, name in (
         ("tuning", "even seeds"),
@@ -171,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

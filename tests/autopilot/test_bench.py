@@ -86,11 +86,15 @@ def test_harm_is_counted_at_equal_rates() -> None:
 
 
 def test_the_spread_is_over_seeds_that_both_have() -> None:
-    more = (run(NONE, 1.0, 1.5, seed=1), run("ours", 1.0, 1.0, seed=1))
-    methods = grouped((*TABLE, *more, run("ours", 1.0, 0.1, seed=2)))["CNN, SGD"]
-    found = figures(methods, "ours", NONE)
-    assert len(found.sensitivity) == 2
+    rates = (0.1, 1.0, 10.0)
+    plain = [run(NONE, rate, 1.5, seed=1) for rate in rates]
+    ours = [run("ours", rate, 1.0, seed=1) for rate in rates]
+    begun = [run(NONE, 1.0, 1.5, seed=2), run("ours", 1.0, 0.1, seed=2)]
+    found = figures(grouped([*TABLE, *plain, *ours, *begun])["CNN, SGD"], "ours", NONE)
+    assert found.sensitivity == pytest.approx((0.404 / 3, 0.0))
+    assert found.plain == pytest.approx((1.8 / 3, 0.5))
     assert found.spread == pytest.approx((0.404 / 3) / 2)
+    assert found.runs == 6
 
 
 def test_the_report_says_where_a_peer_is_better() -> None:
