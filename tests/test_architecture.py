@@ -232,7 +232,7 @@ def test_the_package_has_at_most_25_public_names_and_each_can_be_had() -> None:
 
 
 def test_an_unknown_public_name_is_refused_with_those_there_are() -> None:
-    with pytest.raises(AttributeError, match=r"it has Options, .*watch"):
+    with pytest.raises(AttributeError, match=r"it has KnobError, .*watch"):
         surefoot.observe  # noqa: B018
 
 

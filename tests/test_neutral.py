@@ -86,3 +86,23 @@ def test_attached_training_is_bit_identical(loop: Any, tmp_path: Any) -> None:
             losses = reader.series("loss", stream)
             assert len(losses.steps) == recorder.step
             assert losses.steps[0] == 0
+
+
+@pytest.mark.parametrize("loop", loops.ALL, ids=lambda loop: loop.__name__)
+def test_an_autopilot_that_only_speaks_changes_no_bit(loop: Any, tmp_path: Any) -> None:
+    bare = loop(unwatched)
+    runs: list[Run] = []
+
+    def watched(model: Any, optimizer: Any) -> Any:
+        # "ask" does all that "advise" does, and looks at each update too.
+        run = surefoot.watch(model, optimizer, folder=tmp_path, autopilot="ask")
+        runs.append(run)
+        return run.step
+
+    result = loop(watched)
+    runs[0].close()
+    assert all(same(one, other) for one, other in zip(bare, result, strict=True))
+    assert runs[0].path is not None
+    with RecordReader(runs[0].path) as reader:
+        told = [event.body for event in reader.events() if event.kind == "autopilot"]
+    assert not told

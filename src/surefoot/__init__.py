@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from surefoot.autopilot.live import KnobError
+    from surefoot.autopilot.policy import Policy
     from surefoot.diagnosis.examine import examine
     from surefoot.preflight.check import check
     from surefoot.preflight.report import Report
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: Mapping[str, str] = {
+    "KnobError": "surefoot.autopilot.live",
     "Options": "surefoot.probes.options",
+    "Policy": "surefoot.autopilot.policy",
     "RecordError": "surefoot.record.schema",
     "RecordReader": "surefoot.record.reader",
     "Report": "surefoot.preflight.report",
@@ -39,7 +43,9 @@ _HOMES: Mapping[str, str] = {
 }
 
 __all__ = [
+    "KnobError",
     "Options",
+    "Policy",
     "RecordError",
     "RecordReader",
     "Report",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, distributed
 
 from surefoot.autopilot.live import KnobError
+from surefoot.gradients.norms import is_sharded
 
 PATIENCE = 60.0
 """Seconds in which all ranks have to make their autopilots: models are built, and
@@ -87,6 +88,14 @@ def _waited(count: Callable[[], int], wanted: int, *, times: int = 1) -> int:
 
 
 def row_of(values: list[Tensor | float], home: torch.device) -> Tensor:
-    """Numbers from anywhere as one row, shape `[len(values)]`, float64 on the host."""
+    """Numbers from anywhere as one row, shape `[len(values)]`, float64 on the host.
+
+    Those of sharded tensors are made whole: all ranks take part.
+    """
     kind = torch.float64 if home.type == "cpu" else torch.float32
-    return torch.stack([torch.as_tensor(v).to(home, kind).reshape(()) for v in values])
+    whole = [_whole(torch.as_tensor(value)) for value in values]
+    return torch.stack([one.to(home, kind).reshape(()) for one in whole])
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if is_sharded(value) else value  # pyright: ignore[reportAttributeAccessIssue]
