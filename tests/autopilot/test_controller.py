@@ -107,10 +107,12 @@ def test_the_rate_never_rises_above_its_ceiling(
     cosines: list[float], factor: float
 ) -> None:
     climb = fallen(Climb(factor=factor), 0, Raising())
+    first = max(1.0, factor / 2)
     for step, cosine in enumerate(cosines):
         climb = climbed(climb, 30 + step, cosine, rule=Raising())
         assert climb.ceiling is not None
-        assert 1.0 <= climb.factor <= climb.ceiling == max(1.0, factor / 2)
+        assert 1.0 <= climb.factor <= climb.ceiling
+        assert climb.ceiling <= first * 2 ** ((8 + step) // Raising().patience)
 
 
 # --- healthy ---
@@ -262,3 +264,23 @@ def test_an_alarm_takes_most_of_a_raise_for_good() -> None:
     state, _ = flown(calm(40, loss=1.4, noise=1.0, cosine=0.5), state=state)
     assert state.warmth == 1.0
     assert state.factor < before
+
+
+def test_losses_that_work_against_each_other_are_no_alarm() -> None:
+    up = [Signal(0, norm=1.0, loss=2.0 + i) for i in range(60)]
+    for mode in ("guard", "steer"):
+        rules = rules_of(Policy(mode=mode), optimizers=2)  # type: ignore[arg-type]
+        state, decisions = flown([*calm(50), *up], rules)
+        assert actions(decisions) == []
+        assert len(state.kept) == 4
+
+
+# --- faults that are not in the weights ---
+
+
+def test_gradients_that_add_up_are_not_answered_by_going_back_again() -> None:
+    up = [Signal(0, norm=30.0 + 5 * i, loss=6.0) for i in range(40)]
+    state, decisions = flown([*calm(50), *up])
+    assert actions(decisions).count("restore") == 1
+    assert "are gradients set to zero?" in state.quiet
+    assert state.factor == 1.0  # the lower rate is taken back, as it cannot help

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import median_high
 
 from surefoot.autopilot import divergence, frozen, raising, spikes
 from surefoot.autopilot.divergence import Divergence, Trend
@@ -79,6 +80,16 @@ def judged(state: State, signal: Signal, rules: Rules) -> Outcome | None:
     return after, Decision("undo", trial.before.step, why=why, facts=facts)
 
 
+def unmoved(state: State, signal: Signal, rules: Rules) -> Outcome | None:
+    """A gradient far too long on weights where it was not: no fault of theirs."""
+    if state.acted is None or state.moved > 0 or not state.norms:
+        return None
+    limit = rules.spikes.early * median_high(state.norms)
+    if math.isfinite(signal.norm) and signal.norm > limit:
+        return _stubborn(state, signal, rules)
+    return None
+
+
 def skipped(state: State, signal: Signal, rules: Rules) -> Outcome | None:
     """Outliers: the update is not made."""
     first = state.trend.first if state.trend else None
@@ -137,12 +148,15 @@ def _stubborn(state: State, signal: Signal, rules: Rules) -> Outcome:
     after = replace(state, row=row)
     if row >= rules.stubborn:
         reason = (
-            "although no weight moved: the fault is in the data, the loss or the code, "
-            "not in the weights"
+            "although no weight moved: the fault is in the data, the loss or the code "
+            "(are gradients set to zero?), not in the weights"
             if good
             else "and there is no state to go back to"
         )
         after = replace(after, quiet=f"{row} updates in a row are bad {reason}")
+        if good:
+            # What was done against it did not help, and could not.
+            after = replace(after, rate=1.0, climb=Climb(), moments=Moments(off=True))
     return after, Decision("skip", why=why, facts=_facts(signal))
 
 

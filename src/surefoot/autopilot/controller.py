@@ -44,6 +44,8 @@ def decide(state: State, signal: Signal, rules: Rules) -> Outcome:
         after = replace(after, warmth=warm)
     if decision.action in ("restore", "undo") and after.spent >= rules.interventions:
         after = replace(after, quiet=f"all {after.spent} interventions are spent")
+    if after.quiet:
+        after = replace(after, warmth=1.0)  # nobody is left to end a warm-up
     return after, decision
 
 
@@ -60,7 +62,8 @@ def _ruled(state: State, signal: Signal, rules: Rules) -> Outcome:
     # is skipped. One that comes in time may be that of the outlier.
     late = signal.late and signal.finite
     last: tuple[Rule, ...] = (answers.skipped, answers.restored)
-    steps = (answers.thawed, answers.judged, *(reversed(last) if late else last))
+    first = (answers.thawed, answers.judged, answers.unmoved)
+    steps = (*first, *(reversed(last) if late else last))
     for rule in steps:
         outcome = rule(state, signal, rules)
         if outcome is not None:

@@ -14,6 +14,9 @@ class Divergence:
     `first` of the first loss.
 
     Attributes:
+        most: however losses differ, it is an alarm when this share of what was won is
+            lost again, once `won` of the first loss was won; None for never. Else a
+            run that is unstable from its beginning sets its own bound too high.
         smooth: weight of the newest loss.
         row: smoothed losses in a row above the bound before it is an alarm.
         loss: a single loss above this many first losses alarms, too; None for never.
@@ -34,6 +37,8 @@ class Divergence:
     progress: float = 0.2
     deviations: float = 4.0
     first: float = 0.05
+    most: float | None = 1.0
+    won: float = 0.2
     smooth: float = 0.3
     row: int = 1
     loss: float | None = 3.0
@@ -59,6 +64,7 @@ class Trend:
     level: float
     least: float
     spread: float
+    count: int = 1
 
 
 def begun(loss: float) -> Trend:
@@ -72,11 +78,11 @@ def bound_of(trend: Trend, rule: Divergence) -> float:
     >>> bound_of(Trend(first=2.0, level=1.0, least=1.0, spread=0.01), Divergence())
     1.2
     """
-    return trend.least + max(
-        rule.progress * max(trend.first - trend.least, 0.0),
-        rule.deviations * trend.spread,
-        rule.first * abs(trend.first),
-    )
+    won, first = max(trend.first - trend.least, 0.0), abs(trend.first)
+    slack = max(rule.progress * won, rule.deviations * trend.spread, rule.first * first)
+    if rule.most is not None and won > rule.won * first:
+        slack = min(slack, rule.most * won)
+    return trend.least + slack
 
 
 def followed(trend: Trend, loss: float, rule: Divergence) -> Trend:
@@ -84,9 +90,11 @@ def followed(trend: Trend, loss: float, rule: Divergence) -> Trend:
     level = (1 - rule.smooth) * trend.level + rule.smooth * loss
     spread = trend.spread
     if level <= bound_of(trend, rule):
-        off = abs(loss - trend.level)
-        spread = (1 - SPREAD_SMOOTH) * spread + SPREAD_SMOOTH * off
-    return Trend(trend.first, level, min(trend.least, level), spread)
+        # The first losses count in full: how much they differ is not known yet.
+        newest = max(SPREAD_SMOOTH, 1 / (trend.count + 1))
+        spread = (1 - newest) * spread + newest * abs(loss - trend.level)
+    least = min(trend.least, level)
+    return Trend(trend.first, level, least, spread, trend.count + 1)
 
 
 def calm(trend: Trend, rule: Divergence) -> bool:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from surefoot.autopilot.divergence import Divergence
 from surefoot.autopilot.flight import Rules
 from surefoot.autopilot.policy import Policy
 from surefoot.autopilot.spikes import Spikes
 
+GUARDED = Divergence(
+    progress=0.9, deviations=20.0, first=0.3, most=None, smooth=0.1, row=20, loss=None
+)
+"""When guard goes back: nine tenths of what was won are lost for 20 updates, by far
+more than losses differ. On 214 healthy runs of the zoo it never was so; with 5 updates
+for 20 once, with half the deviations and two thirds of the first loss four times."""
 
-def rules_of(policy: Policy) -> Rules:
+
+def rules_of(policy: Policy, *, optimizers: int = 1) -> Rules:
     """The rules of a mode.
 
     "guard" never touches a run that is healthy: it clips nothing, skips only what is
-    not finite, and goes back only where far more is lost than in any healthy run of
-    the zoo.
+    not finite, and goes back only where almost all is lost. Of several optimizers the
+    losses may work against each other, as in a GAN: there a loss that rises is no
+    alarm.
     """
-    if policy.mode == "steer":
-        return Rules(interventions=policy.interventions)
-    return Rules(
-        spikes=Spikes(skip=None, clip=None),
-        divergence=Divergence(
-            progress=0.9, deviations=20.0, first=0.3, smooth=0.1, row=20, loss=None
-        ),
-        frozen=None,
-        raising=None,
-        interventions=policy.interventions,
-    )
+    rules = Rules(interventions=policy.interventions)
+    if policy.mode != "steer":
+        rules = replace(
+            rules,
+            spikes=Spikes(skip=None, clip=None),
+            divergence=GUARDED,
+            frozen=None,
+            raising=None,
+        )
+    if optimizers == 1:
+        return rules
+    blind = replace(rules.divergence, first=math.inf, most=None, loss=None)
+    calm = replace(rules.spikes, loss=math.inf)
+    return replace(rules, divergence=blind, spikes=calm)

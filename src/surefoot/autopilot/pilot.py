@@ -54,7 +54,8 @@ class Pilot:
         self.helms: list[Helm] = []
         for optimizer in chosen:
             trained = _trained_by(optimizer, live)
-            helm = Helm(trained, optimizer, rules=rules_of(policy), tell=tell)
+            rules = rules_of(policy, optimizers=len(chosen))
+            helm = Helm(trained, optimizer, rules=rules, tell=tell)
             helm.memory = policy.memory_bytes // len(chosen)
             self.helms.append(helm)
 

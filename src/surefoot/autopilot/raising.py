@@ -17,16 +17,18 @@ class Raising:
     Attributes:
         above: a smoothed cosine above this raises. A third of the best rate showed
             0.11 to 0.13, the best one within 0.05 of zero.
-        above_early, early: the same for the first updates, in which gradients agree at
-            any rate.
+        early, above_early: up to which update, and above which cosine, gradients agree
+            at any rate.
         fade: no raise while the schedule's rate is below this share of its highest: a
             rate that falls on purpose shows gradients that agree, too.
         below: a smoothed cosine below this takes a raise back.
-        speed: growth for each update: exp(speed × cosine).
+        speed, speed_early: growth for each update: exp(speed × cosine).
         smooth: weight of the newest cosine, for each update since the last one.
         pause: updates after an alarm without a raise.
         most: the highest factor of all.
-        cut: what remains of the factor after an alarm; it is never exceeded again.
+        cut: what remains of the factor after an alarm, which is its ceiling then.
+        patience: updates for which gradients have to agree at the ceiling before it is
+            doubled: the alarm that set it may have been a false one.
         regrow, regrow_soon: how far the rate may rise again after divergence.
 
     Source: `benchmarks/autopilot`; the settings of our pilot study on six tasks.
@@ -37,20 +39,27 @@ class Raising:
     early: int = 20
     fade: float = 0.5
     below: float = 0.0
-    speed: float = 0.3
+    speed: float = 0.6
+    speed_early: float = 0.3
     smooth: float = 0.2
     pause: int = 20
     most: float = 1e4
     cut: float = 0.5
+    patience: int = 20
     regrow: float = 2.0
     regrow_soon: float = 5.0
+
+
+LONGEST = 8
+"""Updates that one cosine may stand for: twice as many as between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Climb:
     """How far the rate was raised: the factor, and what it goes by.
 
-    `at` is the step of the last cosine, `until` the end of a pause.
+    `at` is the step of the last cosine, `until` the end of a pause, `pressed` for how
+    many updates the ceiling kept it from a raise.
     """
 
     factor: float = 1.0
@@ -58,6 +67,7 @@ class Climb:
     ceiling: float | None = None
     at: int = 0
     until: int = 0
+    pressed: int = 0
 
 
 def climbed(
@@ -70,22 +80,35 @@ def climbed(
     """
     if cosine is None or not math.isfinite(cosine):
         return climb
-    passed = max(1, step - climb.at)
+    passed = min(max(1, step - climb.at), LONGEST)
     kept = (1 - rule.smooth) ** passed
     level = kept * climb.cosine + (1 - kept) * cosine
     climb = replace(climb, cosine=level, at=step)
     if step <= climb.until:
         return climb
-    grown = climb.factor * math.exp(rule.speed * passed * level)
-    bar = rule.above_early if step < rule.early else rule.above
+    early = step < rule.early
+    bar = rule.above_early if early else rule.above
+    speed = rule.speed_early if early else rule.speed
+    grown = climb.factor * math.exp(speed * passed * level)
     if level > bar and fade >= rule.fade:
-        top = rule.most if climb.ceiling is None else climb.ceiling
-        return replace(climb, factor=min(grown, top))
+        return _risen(climb, grown, passed, rule)
     return replace(climb, factor=max(1.0, grown)) if level < rule.below else climb
 
 
+def _risen(climb: Climb, grown: float, passed: int, rule: Raising) -> Climb:
+    """As high as the ceiling lets it; one that is pressed for long gives way."""
+    ceiling = climb.ceiling
+    if ceiling is None or grown <= ceiling:
+        top = min(grown, rule.most)
+        return replace(climb, factor=top, pressed=0)
+    pressed = climb.pressed + passed
+    if pressed < rule.patience:
+        return replace(climb, factor=ceiling, pressed=pressed)
+    return replace(climb, factor=ceiling, ceiling=2 * ceiling, pressed=0)
+
+
 def fallen(climb: Climb, step: int, rule: Raising) -> Climb:
-    """The climb after an alarm: lower, and never as high again."""
+    """The climb after an alarm: lower, and with a ceiling."""
     ceiling = max(1.0, rule.cut * climb.factor)
     return Climb(
         factor=min(climb.factor, ceiling),
