@@ -123,13 +123,14 @@ def test_an_evaluation_is_recalibrated_once_and_undone() -> None:
     assert torch.equal(*seen)
     assert [event.step for event in told] == [7]
     norms.undo()
+    assert (told[1].kind, told[1].body["of"]) == ("undo", 7)
     for name, buffer in net.named_buffers():
         assert torch.equal(buffer, before[name]), name
     norms.close()
     net.train()(x)
     with torch.no_grad():
         net.eval()(x)
-    assert len(told) == 1
+    assert len(told) == 2
 
 
 def test_comparing_leaves_no_trace() -> None:

@@ -201,6 +201,8 @@ def test_each_change_is_told_with_before_after_and_why_and_undone() -> None:
     assert bench.penalty.weight != first
     bench.penalty.undo()
     assert bench.penalty.weight == first
+    first_step = bench.told[0].step
+    assert (bench.told[-1].kind, bench.told[-1].body["of"]) == ("undo", first_step)
 
 
 def test_the_weight_stays_within_its_bounds() -> None:

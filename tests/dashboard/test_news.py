@@ -85,7 +85,7 @@ def test_many_questions_while_a_run_is_written_ended_and_deleted(asked, folder):
 
     async def at_once():
         host = [(b"host", b"127.0.0.1:7999")]
-        asking = [dashboard._get(one, "GET", host) for one in targets * 3]
+        asking = [dashboard._get(one, "GET", host, b"") for one in targets * 3]
         return await asyncio.gather(*asking)
 
     def answers():

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
 from surefoot.autopilot.balance import (
     Course,
@@ -17,6 +18,7 @@ from surefoot.autopilot.balance import (
     gap_of,
 )
 from surefoot.autopilot.lever import Lever, Move, Position, moved
+from surefoot.autopilot.live import KnobError
 from surefoot.signatures.metrics import held_out
 from surefoot.types import Event, Series
 from surefoot.wording import number
@@ -29,10 +31,20 @@ CURVATURE = Lever(least=1.0)
 class Heard:
     """Hears held-out losses and curvature, and turns them into times and a reason.
 
+    Refused where several processes train together: what each of them logs may differ,
+    and so would their strengths.
+
     `times` is what a strength should be multiplied with; `why` says what moved it last.
     """
 
     def __init__(self, gap: Lever = GAP, curvature: Lever = CURVATURE) -> None:
+        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if ready and torch.distributed.get_world_size() > 1:
+            raise KnobError(
+                "held-out losses are to move a strength in several processes; expected "
+                "one, as processes that log different numbers would train with "
+                "different strengths; hold the ratio alone, without `heard`"
+            )
         self.levers = {"gap": gap, "curvature": curvature}
         self.positions = {name: Position() for name in self.levers}
         self.course = Course()

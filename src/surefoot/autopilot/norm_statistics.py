@@ -162,6 +162,7 @@ class NormStatistics(VanishingHook):
         self._tell = tell or _nobody
         self._step = step or _zero
         self._undo: Callable[[], None] | None = None
+        self._since = 0
         self._hook = model.register_forward_pre_hook(self, with_kwargs=True)
 
     def __call__(self, module: nn.Module, args: Any, named: Any) -> None:
@@ -196,6 +197,7 @@ class NormStatistics(VanishingHook):
             change = Change("norm_statistics", "recalibrate", "recent")
             live = Live({"model": self._model}, [], self._step(), batches=self._kept)
             self._undo = apply_changes([change], live, why, self._tell)
+            self._since = live.step
         return gap
 
     def undo(self) -> None:
@@ -203,6 +205,8 @@ class NormStatistics(VanishingHook):
         if self._undo is not None:
             self._undo()
             self._undo = None
+            body = {"knob": "norm_statistics", "of": self._since, "why": "asked for"}
+            self._tell(Event(self._step(), "undo", body))
 
     def close(self) -> None:
         """Take the hook off, and let go of the batches."""

@@ -123,6 +123,7 @@ class AdaptivePenalty:
         self.weight, self.ratio, self.step = 0.0, math.nan, 0
         self._levels: tuple[float, float] | None = None
         self._undo: Callable[[], None] | None = None
+        self._since = 0
 
     def __call__(self, loss: Tensor, *args: Any, **named: Any) -> Tensor:
         """The loss with its penalty: what `backward` is to be called on.
@@ -155,6 +156,7 @@ class AdaptivePenalty:
         if self._undo is not None:
             self._undo()
             self._undo = None
+            self._tell(undone(self.step, "penalty", self._since))
 
     def state_dict(self) -> dict[str, Any]:
         """λ and all that was learned, as JSON values."""
@@ -210,7 +212,8 @@ class AdaptivePenalty:
         undo = self._carry_out(
             Change("penalty", "set", wanted, (self.holding.name,)), why
         )
-        self._undo = self._undo or undo
+        if self._undo is None:
+            self._undo, self._since = undo, self.step
         self.ratio = self.weight * of_penalty / of_loss
 
     def _carry_out(self, change: Change, why: str) -> Callable[[], None]:
@@ -268,6 +271,7 @@ class AdaptiveStrength:
         self.heard = Heard() if heard is None else heard
         self._times = 1.0
         self._undos: list[Callable[[], None]] = []
+        self._since = 0
 
     def held_out(self, loss: float) -> None:
         """One more loss on data that is not trained on."""
@@ -289,6 +293,8 @@ class AdaptiveStrength:
 
     def undo(self) -> None:
         """Give the strength the value that it had before all changes."""
+        if self._undos:
+            self._tell(undone(self._live.step, self.knob, self._since))
         while self._undos:
             self._undos.pop()()
         self._times = 1.0
@@ -299,8 +305,15 @@ class AdaptiveStrength:
             return
         change = Change(self.knob, "scale", wanted / self._times)
         why = self.heard.why
+        if not self._undos:
+            self._since = self._live.step
         self._undos.append(apply_changes([change], self._live, why, self._tell))
         self._times = wanted
+
+
+def undone(step: int, knob: str, since: int) -> Event:
+    """The event of changes that somebody asked to take back, from step `since` on."""
+    return Event(step, "undo", {"knob": knob, "of": since, "why": "asked for"})
 
 
 def _nobody(event: Event) -> None:
