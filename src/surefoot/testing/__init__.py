@@ -1,1 +1,1 @@
-"""Checks for people who add a probe, a signature or a remedy."""
+"""Checks for people who add a probe, a signature, a remedy or a knob."""
