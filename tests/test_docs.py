@@ -27,7 +27,7 @@ from tools.signature_pages import Symptom
 
 import cases
 from source_code import PACKAGE, ROOT
-from surefoot import check_script, cli, landscape_script, script
+from surefoot import check_script, cli, landscape_script, replay_script, script
 from surefoot.dashboard import __main__ as dashboard
 from surefoot.diagnosis import causes
 from surefoot.diagnosis.case import Cause
@@ -197,6 +197,10 @@ def _check_surefoot(verb: str, arguments: list[str]) -> None:
         return
     if verb == "landscape":
         _check_script(landscape_script._parsed(arguments).script)
+        return
+    if verb == "replay":
+        own = arguments[: arguments.index("--")]
+        _check_script(replay_script._parser().parse_args(own).script)
         return
     if verb == "ui":
         dashboard._parser().parse_args(arguments)

@@ -29,6 +29,9 @@ the spread of the inputs."""
 LOSS_SHARE = 0.75
 """A loss under still weights must rise by three quarters to be strange."""
 
+BESIDE = 0.05
+"""Beside a batch that costs twenty times as much, a hard one is like any other."""
+
 FEW = 4
 """Strange batches that are called passing; a fault that stays makes more of them."""
 
@@ -110,14 +113,16 @@ def strange_losses(still: Sequence[float], window: Window) -> tuple[int, ...]:
     # Of these the weights stand still, as they do later.
     own = calm[-max(window.onset - window.parting, 1) :]
     level = median(own)
-    return tuple(
-        step
+    found = {
+        step: loss - level
         for step, loss in rows
         if step >= window.onset
         and math.isfinite(loss)
         and loss > max(calm)
         and _off(loss, own, LOSS_SHARE * abs(level))
-    )
+    }
+    least = BESIDE * max(found.values(), default=0.0)
+    return tuple(step for step, excess in found.items() if excess >= least)
 
 
 def lasting(found: Sequence[int], window: Window) -> bool:
