@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-autopilot screenshots zoo docs clean
+.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-autopilot bench-blackbox screenshots zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 
 bench: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks
-	$(MAKE) bench-dashboard bench-curvature bench-blocks bench-autopilot
+	$(MAKE) bench-dashboard bench-curvature bench-blocks bench-autopilot bench-blackbox
 
 bench-curvature: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.curvature
@@ -40,6 +40,9 @@ bench-blocks: $(VENV)/.test
 bench-autopilot: $(VENV)/.test
 	$(BIN)/python -m benchmarks.autopilot
 	$(BIN)/python -m benchmarks.autopilot.cost
+
+bench-blackbox: $(VENV)/.test
+	$(BIN)/python -m benchmarks.blackbox
 
 bench-dashboard: $(VENV)/.test
 	$(BIN)/python hatch_build.py
@@ -60,6 +63,7 @@ bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks.curvature --quick
 	$(BIN)/python -m benchmarks.blocks --quick
 	$(BIN)/python -m benchmarks.autopilot --quick
+	$(BIN)/python -m benchmarks.blackbox --quick
 
 zoo: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.zoo

@@ -36,7 +36,7 @@ QUICK = {
     "cnn": ((BARE, "surefoot-quick", "surefoot-fixed"), 4, 20),
     "gpt": ((BARE, "surefoot-quick"), 2, 10),
 }
-_ELSEWHERE = ("surefoot-quick", "surefoot-guard", "surefoot-steer")
+_ELSEWHERE = ("surefoot-quick", "black-box", "surefoot-guard", "surefoot-steer")
 _ROWS = tuple(name for name in variants.ALL if name not in _ELSEWHERE)
 FULL = {"cnn": (_ROWS, 12, 20), "gpt": (_ROWS, 12, 10)}
 """Rows, rounds, and steps a block, of each workload."""

@@ -35,6 +35,7 @@ TARGETS = {
     "surefoot-run": ALWAYS_ON_PERCENT,
     "surefoot-quick": ALWAYS_ON_PERCENT,
     "surefoot-fixed": EXTRAS_PERCENT,
+    "black-box": ALWAYS_ON_PERCENT,
     "surefoot-guard": AUTOPILOT_PERCENT,
     "surefoot-steer": AUTOPILOT_PERCENT,
 }

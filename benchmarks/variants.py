@@ -72,6 +72,22 @@ def surefoot(
     return Watching(run.step, run.close, say)
 
 
+def black_box(workload: Workload, folder: Path, clock: Clock) -> Watching:
+    """The black box alone, on the hooks of the model and the optimizer."""
+    from surefoot.blackbox.box import BlackBox
+    from surefoot.blackbox.options import BlackBoxOptions
+
+    box = BlackBox(
+        BlackBoxOptions("1GB"),
+        folder / "run",
+        tell=lambda event: None,
+        norms=lambda stream: None,
+        about={},
+    )
+    box.watch({"model": workload.model}, {"main": workload.optimizer})
+    return Watching(lambda loss: box.told([loss], None), box.close)
+
+
 def surefoot_run(workload: Workload, folder: Path, clock: Clock) -> Watching:
     """Surefoot as `surefoot run` attaches it to a script that nobody changed."""
     from surefoot.attach import Attachment
@@ -177,6 +193,7 @@ ALL: dict[str, Variant] = {
         partial(surefoot, autopilot="steer"),
         warm_up=210,
     ),
+    "black-box": Variant("Surefoot's black box alone, 1 GB", black_box, warm_up=60),
     "surefoot-quick": Variant(
         "Surefoot, always on", partial(surefoot, burn_in=3), warm_up=40
     ),

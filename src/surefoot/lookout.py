@@ -53,15 +53,16 @@ class Lookout:
         )
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self) -> list[Diagnosis]:
         """End the thread, and look once more at all that was recorded.
 
         A look under way is finished first. There is no last look at a record that is
-        so large that it would keep the script waiting.
+        so large that it would keep the script waiting. What it is sure of by then, and
+        did not speak of, goes out.
         """
         self._done.set()
         self._thread.join()
-        self._shield.run("lookout", self._last_look)
+        return self._shield.run("lookout", self._last_look) or []
 
     def _watch(self) -> None:
         wait = SECONDS
@@ -75,14 +76,14 @@ class Lookout:
         for rank, diagnosis in enumerate(self._found()):
             self._tell(diagnosis, rank)
 
-    def _last_look(self) -> None:
+    def _last_look(self) -> list[Diagnosis]:
         """One look at what was recorded since, without a word.
 
         Who ended the run is told all of it from the diagnosis that is stored here.
         """
         small = self._writer.path.stat().st_size <= LAST_LOOK_BYTES
-        if self._writer.flush() and small:
-            self._found()
+        found = self._found() if self._writer.flush() and small else []
+        return [one for rank, one in enumerate(found) if self._is_news(one, rank)]
 
     def _found(self) -> list[Diagnosis]:
         """What is wrong by now, stored in the record; nothing if it did not grow."""
@@ -99,12 +100,9 @@ class Lookout:
 
     def _tell(self, diagnosis: Diagnosis, rank: int) -> None:
         """Speak of a diagnosis, if it is sure enough and was not spoken of yet."""
-        key = (diagnosis.stream, diagnosis.cause)
-        damaged = any(one.severity == "critical" for one in diagnosis.findings)
-        sure = diagnosis.confirmed or (rank == 0 and damaged)
-        if key in self._told or not sure:
+        if not self._is_news(diagnosis, rank):
             return
-        self._told.add(key)
+        self._told.add((diagnosis.stream, diagnosis.cause))
         body = {
             "cause": diagnosis.cause,
             "layer": diagnosis.layer,
@@ -114,3 +112,9 @@ class Lookout:
         event = Event(diagnosis.onset, "finding", body, diagnosis.stream)
         self._tell_event(event)
         self._speak(diagnosis)
+
+    def _is_news(self, diagnosis: Diagnosis, rank: int) -> bool:
+        """Whether a diagnosis is sure enough, and was not spoken of yet."""
+        damaged = any(one.severity == "critical" for one in diagnosis.findings)
+        sure = diagnosis.confirmed or (rank == 0 and damaged)
+        return sure and (diagnosis.stream, diagnosis.cause) not in self._told

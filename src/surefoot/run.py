@@ -299,12 +299,13 @@ class Run:
         self.closed = True
         for recorder in self._recorders.values():
             recorder.close()
-        if self.box is not None:
-            self.box.close(status, error)
         self._put_facts()
         self.event(Event(self.last_step, "end", {"status": status, "error": error}))
-        if self._lookout is not None:
-            self._lookout.stop()
+        found = [] if self._lookout is None else self._lookout.stop()
+        if self.box is not None:
+            for diagnosis in found[:1] if status != "interrupted" else ():
+                self._ask_for_incident(diagnosis)
+            self.box.close(status, error)
         close_all(self._deliveries)
         self._writer.close()
         if self._writer.trouble is not None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+from boxed import incident
 from surefoot.blackbox.files import read_tensors, write_tensors
 from surefoot.blackbox.incident import (
     Incident,
@@ -25,32 +25,7 @@ from surefoot.blackbox.incident import (
     write_incident,
 )
 from surefoot.blackbox.pack import DEEPEST, Packer, PackError, unpack
-from surefoot.blackbox.state import Trained, capture, restore
-from surefoot.restore.random_streams import RandomStreams
-
-
-def incident() -> tuple[Incident, nn.Module, torch.optim.Optimizer]:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 2))
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
-    net(torch.ones(1, 3)).sum().backward()
-    optimizer.step()
-    state = capture(Trained({"net": net}, {"main": optimizer}), 7)
-    batch = (torch.randn(2, 3), torch.tensor([0, 1]))
-    call = ((batch[0],), {"scale": 2.0}), (batch[1],)
-    micros = (
-        Micro(batch, RandomStreams()),
-        Micro(
-            call, RandomStreams(), "call", (("cross_entropy", {"reduction": "sum"}),)
-        ),
-    )
-    steps = (
-        StepRecord(7, (0.5, 0.25), {"main": (0.1,)}, 1.5, micros),
-        StepRecord(8, (math.inf,), {"main": (0.1,)}, math.nan),
-    )
-    about = {"torch": torch.__version__, "weights": {"0.weight": [4, 3]}}
-    made = Incident(about, "it broke", 8, 7, ("0", "2"), state, steps)
-    return made, net, optimizer
+from surefoot.blackbox.state import Trained, restore
 
 
 def test_an_incident_comes_back_as_it_was(tmp_path: Path) -> None:

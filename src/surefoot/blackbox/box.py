@@ -72,7 +72,8 @@ class BlackBox:
         self._about = about
         self._searched = False
         self._too_small = False
-        self._spacing = Spacing(self.meter)
+        self._changes: list[tuple[int, str]] = []
+        self._spacing = Spacing(self.meter, options.percent)
         self._handles: list[Any] = []
         self._dispatch = Dispatch(
             stem, options.incidents, tell=tell, shield=self.shield, hold=self._hold
@@ -153,11 +154,22 @@ class BlackBox:
         """Something was recorded; what is certain at once is acted on at once."""
         if event.kind == "skipped_step":
             self.log.skip()
+        if event.kind == "change":
+            self._changed(event)
         if event.kind == "nonfinite":
             where = str(event.body.get("layer") or "")
             reason = f"non-finite values in {where or 'the loss'}"
             layers = (where,) if where else ()
             self.alarm(Alarm(reason, event.step, layers, event.stream))
+
+    def _changed(self, event: Event) -> None:
+        """The run was acted on: its steps are made again with that, or not at all."""
+        knob = str(event.body.get("knob"))
+        self._changes.append((self.log.step, f"{knob} {event.body.get('op')}"))
+        if knob == "state":
+            # What follows does not go on from any state that is kept.
+            self.ring.drop_after(-1)
+            self._spacing.restart()
 
     # --- incidents ---------------------------------------------------------------
 
@@ -187,6 +199,7 @@ class BlackBox:
             "budget": self.options.nbytes,
             "state_before_onset": bool(fitting),
             "all_batches": state.step >= whole,
+            "changes": [[at, what] for at, what in self._changes if at >= state.step],
             "not_kept": list(state.rest["left_out"]),
         }
         steps = tuple(one.record() for one in updates)
@@ -240,7 +253,10 @@ class BlackBox:
     def _at_rest(self) -> None:
         """Between two updates, when the last one and its batches are told of."""
         self._dispatch.answer(self.incident)
-        if not self._too_small and self._spacing.due(self.log.step):
+        if self._too_small or not self._spacing.due(self.log.step):
+            return
+        self._spacing.weighed(weigh(self.trained))
+        if self._spacing.due(self.log.step):
             self.keep()
 
     def _search(self) -> None:

@@ -26,6 +26,8 @@ class BlackBoxOptions:
             survives a process that is killed; True takes one beside the record.
         steps: updates whose batches are kept at most.
         incidents: incident files that one run may write.
+        percent: share of the time of training that it may take; None takes a state at
+            every tenth update, whatever that costs.
         also: what else changes while training, by name, with `state_dict` and
             `load_state_dict`: averages, loaders. Schedulers and GradScalers are found.
 
@@ -40,6 +42,7 @@ class BlackBoxOptions:
     persist: bool | str | Path = False
     steps: int = 2_000
     incidents: int = 3
+    percent: float | None = 1.0
     also: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -51,6 +54,12 @@ class BlackBoxOptions:
                     f"{name} of the black box came as {value!r}; expected a whole "
                     "number from 1 on"
                 )
+        share: Any = self.percent
+        if share is not None and not (isinstance(share, (int, float)) and share > 0):
+            raise ValueError(
+                f"percent of the black box came as {share!r}; expected a positive "
+                "number, or None for no limit"
+            )
         for name, one in self.also.items():
             if not (hasattr(one, "state_dict") and hasattr(one, "load_state_dict")):
                 raise ValueError(

@@ -264,6 +264,14 @@ def _deque(of: Json, tensors: Mapping[str, Tensor]) -> deque[Any]:
     return deque(_list(inner, tensors), maxlen=None if most is None else int(most))
 
 
+def _packed_sequence(of: Json, tensors: Mapping[str, Tensor]) -> PackedSequence:
+    parts = _list(of, tensors)
+    # torch takes anything for the parts, and asserts.
+    if len(parts) != 4 or not all(isinstance(one, Tensor) for one in parts[:2]):
+        raise PackError("a packed sequence came without its four parts")
+    return PackedSequence(*parts)
+
+
 def _float(of: Json, tensors: Mapping[str, Tensor]) -> float:
     if of not in ("nan", "inf", "-inf"):
         raise PackError(f"a float came as {str(of)[:40]!r}")
@@ -290,7 +298,7 @@ _UNPACK: Mapping[str, Callable[[Json, Mapping[str, Tensor]], Any]] = {
     "tuple": lambda of, tensors: tuple(_list(of, tensors)),
     "set": lambda of, tensors: set(_list(of, tensors)),
     "size": lambda of, tensors: torch.Size(_list(of, tensors)),
-    "packed_sequence": lambda of, tensors: PackedSequence(*_list(of, tensors)),
+    "packed_sequence": _packed_sequence,
     "deque": _deque,
     "range": _range,
     "float": _float,

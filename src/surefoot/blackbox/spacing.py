@@ -13,25 +13,28 @@ EVERY = 10
 """Least updates between two states: an incident is replayed from one before its onset,
 and ten updates more are replayed in no time."""
 
-SHARE = 0.008
-"""Share of the time of training that the black box takes; the promise is a percent."""
+PART = 0.8
+"""Part of the promised share that is used: costs are known as means only."""
 
-LEAST_SHARE = 0.002
-"""Of that for states, where logging the batches already takes most of it."""
+LEAST_PART = 0.2
+"""Of it for states, where logging the batches already takes the rest."""
 
 
 class Spacing:
     """States as often as the share allows, and no oftener than every tenth update.
 
-    `meter` counts all that the black box does on the training thread. On a CUDA device
+    `meter` counts all that the black box does on the training thread, `percent` is the
+    share that it may take; None takes a state at every tenth update. On a CUDA device
     the time of its copies there counts, against the time of a whole update.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, percent: float | None) -> None:
+        self._share = None if percent is None else percent / 100
         self.step_seconds = 0.0
         self._meter = meter
         self._last: int | None = None
-        self._cost = 0.0
+        self._cost = 0.0  # of a byte
+        self._nbytes = 0
         self._states_seconds = 0.0
         self._steps = 0
         self._at = time.perf_counter()
@@ -42,13 +45,24 @@ class Spacing:
         """Whether a state is due before update `step`; the first one is at once."""
         return self._last is None or step - self._last >= self.interval()
 
+    def restart(self) -> None:
+        """The next state is due at once."""
+        self._last = None
+
     def interval(self) -> int:
         """Updates from one state to the next."""
-        if self.step_seconds <= 0 or self._cost <= 0:
+        if self._share is None or self.step_seconds <= 0 or self._cost <= 0:
             return EVERY
-        logging = (self._meter.own_seconds - self._states_seconds) / max(1, self._steps)
-        share = max(LEAST_SHARE, SHARE - logging / self.step_seconds)
-        return max(EVERY, math.ceil(self._cost / (share * self.step_seconds)))
+        logged = max(0.0, self._meter.own_seconds - self._states_seconds)
+        logging = logged / max(1, self._steps)
+        free = PART * self._share - logging / self.step_seconds
+        share = max(LEAST_PART * self._share, free)
+        cost = self._cost * self._nbytes
+        return max(EVERY, math.ceil(cost / (share * self.step_seconds)))
+
+    def weighed(self, nbytes: int) -> None:
+        """What a state would take now: more than the first, as optimizers grow."""
+        self._nbytes = nbytes
 
     def step(self) -> None:
         """An update was made."""
@@ -66,9 +80,9 @@ class Spacing:
         """A state was taken before update `step`, in CPU seconds of this thread."""
         self._last = step
         self._states_seconds += seconds
-        # One slow copy on a busy machine counts for little; the first is cold.
-        known = self._cost or seconds
-        self._cost = known + 0.3 * (seconds - known)
+        # Dearer at once and cheaper slowly: copies into fresh memory take the longest.
+        cost = seconds / max(1, state.nbytes)
+        self._cost = max(cost, self._cost + 0.3 * (cost - self._cost))
         if state.copied is not None:
             self._device, self._copying = True, state
 
@@ -76,5 +90,6 @@ class Spacing:
         """What the copies took on the device, once they are done; nothing is waited."""
         copied: Any = None if self._copying is None else self._copying.copied
         if copied is not None and copied[1].query():
-            self._cost = max(self._cost, copied[0].elapsed_time(copied[1]) / 1000)
+            seconds = copied[0].elapsed_time(copied[1]) / 1000
+            self._cost = max(self._cost, seconds / max(1, self._nbytes))
             self._copying = None
