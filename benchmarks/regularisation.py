@@ -160,16 +160,17 @@ def norms() -> Iterator[str]:
                 f"| {fault} | {strength} | {alone:.3f} | {treated:.3f} | {twin:.3f} | "
                 f"{actions} |"
             )
-    names = [name for name in (*HOMES, *CONTROLS) if normed(name)]
-    healthy = [Scenario(n, None, 0, seed) for n in names for seed in (*SEEDS, 9)]
+    homes = (*HOMES, *CONTROLS)
+    every = [Scenario(name, None, 0, seed) for name in homes for seed in (*SEEDS, 9)]
+    healthy = [one for one in every if normed(one)]
     actions = [evaluated(one, watched=True)[1] for one in healthy]
     acted = sum(count > 0 for count in actions)
     yield f"\nHealthy runs with batch norms: {len(actions)}; acted on: {acted}."
 
 
-def normed(home: str) -> bool:
-    """Whether a home's model has batch norms and is evaluated on held-out data."""
-    task, _ = planted(Scenario(home, None, 0, 1))
+def normed(scenario: Scenario) -> bool:
+    """Whether a run's model has batch norms and is evaluated on held-out data."""
+    task, _ = planted(scenario)
     return bool(tracked_norms(task.model)) and task.scores is not None
 
 

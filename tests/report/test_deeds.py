@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
+from surefoot.record.reader import RecordReader
+from surefoot.record.replays import BranchVerdict, Replayed, add_replay
+from surefoot.record.writer import RecordWriter
+from surefoot.report.contents import contents
 from surefoot.report.deeds import deed_line, deeds, deeds_text
-from surefoot.types import Event
+from surefoot.types import Change, Event, Prescription
 
 
 def change(step: int, **more: Any) -> Event:
@@ -52,7 +58,7 @@ def test_updates_that_are_skipped_and_clipped_in_turn_are_two_rows() -> None:
 
 def test_advice_and_incidents_are_told_apart_from_changes() -> None:
     body = {"remedy": "clip_gradients", "cause": "exploding_gradients", "layer": "a"}
-    told = {"path": "x.incident.safetensors", "reason": "loss is nan"}
+    told = {"path": "/runs/x.incident.safetensors", "reason": "loss is nan"}
     rows = deeds([Event(7, "advice", body), Event(8, "incident", told)])
     assert [row.kind for row in rows] == ["advised", "kept"]
     assert [deed_line(row) for row in rows] == [
@@ -82,3 +88,34 @@ def test_hostile_bodies_neither_raise_nor_steer_a_terminal() -> None:
                 line = deed_line(row)
                 assert "\x1b" not in line
                 assert "\n" not in line
+
+
+def test_the_last_replays_travel_with_the_page_in_few_digits(tmp_path: Path) -> None:
+    path = tmp_path / "net.surefoot"
+    writer = RecordWriter(path, {})
+    writer.event(change(3))
+    writer.close()
+    lower = Prescription("lower_rate", (Change("lr", "scale", 0.5),), "", "")
+    losses = (1 / 3, math.inf, math.nan)
+    branch = BranchVerdict(lower, "prevented", 0.1, 0.2, losses)
+    for number in range(5):
+        told = Replayed(
+            incident=f"net-{number}.incident.safetensors",
+            first=0,
+            parting=1,
+            onset=2,
+            last=3,
+            result="prevented",
+            remedy=lower,
+            branches=(branch,),
+            recorded=losses,
+        )
+        add_replay(path, told)
+    with RecordReader(path) as reader:
+        page: Any = contents(reader, [])
+    assert [one["incident"][4] for one in page["replays"]] == ["2", "3", "4"]
+    shown = page["replays"][0]
+    assert shown["recorded"] == shown["branches"][0]["losses"]
+    assert shown["recorded"] == [0.3333, "inf", "nan"]
+    assert shown["remedy"]["changes"][0]["knob"] == "lr"
+    assert [one["kind"] for one in page["events"]] == ["change"]

@@ -72,7 +72,7 @@ function deedOf({ step, kind, body }: RunEvent): Deed | null {
     case "answer":
       return { ...deed, what: `Answer to a question: ${text("answer")}`, why: text("by") && `by ${text("by")}` };
     case "incident":
-      return { ...deed, what: "Incident kept", after: text("path"), why: text("reason") };
+      return { ...deed, what: "Incident kept", after: text("path").split(/[\\/]/).at(-1) ?? "", why: text("reason") };
     default:
       return { ...deed, what: `${sentence(kind === "question" ? "asked" : "advised")}: ${remedyOf(body)}`,
         why: `${spaced(text("cause"))} in ${place(text("layer"))}` };

@@ -108,8 +108,9 @@ def deed_of(event: Event) -> Deed | None:
             what = f"answer to a question: {_text(body, 'answer')}"
             return replace(made, what=what, why=by and f"by {by}")
         case "incident":
-            path, why = _text(body, "path"), _text(body, "reason")
-            return replace(made, what="incident kept", after=path, why=why)
+            name = re.split(r"[\\/]", _text(body, "path"))[-1]
+            why = _text(body, "reason")
+            return replace(made, what="incident kept", after=name, why=why)
         case _:
             asked = "asked" if event.kind == "question" else "advised"
             layer = _text(body, "layer")

@@ -1,7 +1,9 @@
 // Incidents that were replayed: what each change did in, a table of verdicts out.
 import type { BranchVerdict, Replayed } from "../data";
 import { number, step } from "../format";
-import { change, sentence } from "../words";
+import { sentence, spaced } from "../words";
+
+const NOT_TRIED = "does not apply";
 
 export function Replays({ replays }: { replays: Replayed[] }) {
   return (
@@ -16,6 +18,8 @@ export function Replays({ replays }: { replays: Replayed[] }) {
 }
 
 function Replay({ told }: { told: Replayed }) {
+  const tried = told.branches.filter((one) => one.verdict !== NOT_TRIED);
+  const others = told.branches.filter((one) => one.verdict === NOT_TRIED);
   return (
     <article class="replay">
       <h3>{headline(told)}</h3>
@@ -29,9 +33,15 @@ function Replay({ told }: { told: Replayed }) {
               <th scope="col" class="number">Last loss</th><th scope="col" class="number">{sentence(told.set_aside)}</th>
             </tr>
           </thead>
-          <tbody>{told.branches.map((one, index) => <Branch key={index} one={one} told={told} />)}</tbody>
+          <tbody>{tried.map((one, index) => <Branch key={index} one={one} told={told} />)}</tbody>
         </table>
       </div>
+      {others.length > 0 && (
+        <details class="not-tried">
+          <summary>{others.length === 1 ? "1 change does" : `${others.length} changes do`} not apply here</summary>
+          <ul>{others.map((one, index) => <li key={index}><b>{sentence(one.prescription.remedy)}</b>: {one.detail}</li>)}</ul>
+        </details>
+      )}
       {told.notes.map((note) => <p key={note} class="source">{note}</p>)}
       <p class="source">{told.incident}, replayed in {number(told.seconds, 2)} s</p>
     </article>
@@ -44,7 +54,7 @@ export function headline(told: Replayed): string {
   const cause = told.cause ? `${sentence(told.cause)}${layers}` : "";
   switch (told.result) {
     case "prevented":
-      return [cause, told.remedy && `prevented most cheaply by: ${told.remedy.changes.map(change).join("; ") || told.remedy.remedy}`]
+      return [cause, told.remedy && `prevented most cheaply by: ${spaced(told.remedy.remedy)}`]
         .filter(Boolean).join(" — ");
     case "nothing to prevent":
       return "Nothing to prevent: these updates did the loss no harm";
@@ -68,7 +78,6 @@ function fidelity(told: Replayed): string {
 const TONES: Record<string, string> = { prevented: "good", worse: "bad", lessened: "good", delayed: "fair" };
 
 function Branch({ one, told }: { one: BranchVerdict; told: Replayed }) {
-  const applies = one.verdict !== "does not apply";
   return (
     <tr class={one.prescription.remedy === told.remedy?.remedy ? "chosen" : ""}>
       <th scope="row">
@@ -77,8 +86,8 @@ function Branch({ one, told }: { one: BranchVerdict; told: Replayed }) {
       </th>
       <td><span class={`word ${TONES[one.verdict] ?? "plain"}`}>{SIGNS[one.verdict] ?? ""}{one.verdict}</span></td>
       <td>{one.losses.length > 1 && <Course losses={one.losses} told={told} />}</td>
-      <td class="number">{applies ? number(one.loss) : ""}</td>
-      <td class="number">{applies ? number(one.held_out) : ""}</td>
+      <td class="number">{number(one.loss)}</td>
+      <td class="number">{number(one.held_out)}</td>
     </tr>
   );
 }
