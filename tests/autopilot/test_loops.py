@@ -294,3 +294,24 @@ def test_all_ranks_decide_alike(kind: str, tmp_path: Path) -> None:
     with RecordReader(run.path) as reader:
         changes = [e for e in reader.events() if e.kind == "change"]
     assert 25 in [event.step for event in changes]
+
+
+def test_the_rate_that_is_recorded_is_the_one_that_was_stepped_with(
+    tmp_path: Path,
+) -> None:
+    model = net()
+    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    with surefoot.watch(model, adam, folder=tmp_path, autopilot="guard") as run:
+        for step in range(6):
+            if step == 3:
+                apply(model, adam, Change("lr", "scale", 0.5))
+            loss = loss_of(model, step)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            run.step(loss)
+            assert adam.param_groups[0]["lr"] == 0.01
+    assert run.path is not None
+    with RecordReader(run.path) as reader:
+        rates = reader.series("lr", "main").values[:, 0].tolist()
+    assert rates == pytest.approx([0.01] * 3 + [0.005] * 3)

@@ -39,7 +39,6 @@ class Brake:
         self.skip = False
         self.shrink: float | None = None
         self.states: dict[int, State] = {}
-        self._rates: list[Any] | None = None
         self._grads: list[tuple[Tensor, Tensor]] = []
         self._before: list[tuple[Tensor, Tensor]] = []
         self._spare: State | None = None
@@ -102,6 +101,10 @@ class Brake:
         before = self._found[0]
         own["found_inf"] = told if before is None else torch.maximum(before, told)
 
+    def lent(self, group: dict[str, Any], step: int) -> dict[str, Any]:
+        """The rate that a parameter group has during its step."""
+        return {} if self.factor == 1.0 else {"lr": group["lr"] * self.factor}
+
     def engage(self) -> None:
         """Just before an update."""
         if self.idle:
@@ -117,24 +120,15 @@ class Brake:
             torch._foreach_mul_(grads, self.shrink)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         if self.cap is not None:
             self._before = [(w, w.detach().clone()) for w in weights_of(self.optimizer)]
-        if self.factor != 1.0:
-            groups = self.optimizer.param_groups
-            self._rates = [group["lr"] for group in groups]
-            for group in groups:
-                group["lr"] = group["lr"] * self.factor
 
     @torch.no_grad()
     def release(self) -> None:
-        """Just after an update: rates and gradients are as they were."""
+        """Just after an update: gradients are as they were."""
         self._undo_last()
         self.skip, self.shrink = False, None
 
     def _undo_last(self) -> None:
         """What was lent to one update comes back, even where the update failed."""
-        if self._rates is not None:
-            rates, self._rates = self._rates, None
-            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
         for weight, grad in self._grads:
             weight.grad = grad
         if self._before and self.cap is not None:

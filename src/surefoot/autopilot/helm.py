@@ -23,6 +23,7 @@ from surefoot.autopilot.signal import Signal
 from surefoot.blackbox.state import Trained
 from surefoot.gradients.norms import grad_scale, weights_of
 from surefoot.probes.shield import Shield
+from surefoot.schedules.lending import lend
 from surefoot.schedules.stepping import steps_of
 from surefoot.types import Change, Event
 
@@ -66,6 +67,8 @@ class Helm:
         self._peak, self._told_factor, self._quiet = 0.0, 1.0, ""
         self._pending: deque[Reading] = deque()
         self._leave = steps_of(optimizer).add(self._before, self._after)
+        # After our own action, which decides on the factor of the step.
+        self._take_back = lend([optimizer], self._lent)
         optimizer.__dict__[KEY] = self
 
     def see_loss(self, loss: Tensor) -> None:
@@ -78,6 +81,7 @@ class Helm:
 
     def close(self) -> None:
         """Take the hooks off; the weights stay as they are."""
+        self._take_back()
         self._leave()
         self.optimizer.__dict__.pop(KEY, None)
         self.brake.release()
@@ -92,6 +96,9 @@ class Helm:
             self._shield.run("autopilot", self._act)
         if "autopilot" not in self._shield.off:
             self._shield.run("autopilot", self.brake.engage)
+
+    def _lent(self, group: dict[str, Any], step: int) -> dict[str, Any]:
+        return {} if self._shield.off else self.brake.lent(group, step)
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self.brake.release()
