@@ -10,7 +10,7 @@ import contextlib
 import errno
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,21 +58,19 @@ def write_tensors(
     # The widest first, so that every tensor is aligned.
     order = sorted(plain, key=lambda name: (-plain[name].itemsize, name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, temporary = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=".part", dir=path.parent
-    )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(number, "wb") as file:
+        with temporary.open("xb") as file:
             header = _header(plain, order, {MAGIC: text})
             _reserve(file, len(header) + sum(one.nbytes for one in plain.values()))
             file.write(header)
             for name in order:
                 _write(file, plain[name])
-        Path(temporary).replace(path)
+        temporary.replace(path)
     finally:
         # It is gone where all went well.
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:

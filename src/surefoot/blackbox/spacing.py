@@ -80,9 +80,10 @@ class Spacing:
         """A state was taken before update `step`, in CPU seconds of this thread."""
         self._last = step
         self._states_seconds += seconds
-        # Dearer at once and cheaper slowly: copies into fresh memory take the longest.
+        # Dearer soon and cheaper slowly: copies into fresh memory take the longest.
         cost = seconds / max(1, state.nbytes)
-        self._cost = max(cost, self._cost + 0.3 * (cost - self._cost))
+        known = self._cost or cost
+        self._cost = known + (0.6 if cost > known else 0.3) * (cost - known)
         if state.copied is not None:
             self._device, self._copying = True, state
 
