@@ -53,6 +53,7 @@ ORDER = (
     "check_script",
     "landscape_script",
     "replay_script",
+    "rescue_script",
     "testing",
     "cli",
     "__main__",

@@ -55,6 +55,7 @@ SHIELDS = {
 
 SPEAKERS = (
     "cli.py", "script.py", "check_script.py", "landscape_script.py", "progress.py",
+    "rescue_script.py",
     "replay_script.py", "zoo/__main__.py", "dashboard/__main__.py",
     "dashboard/examination.py",
 )  # fmt: skip

@@ -136,6 +136,25 @@ def replay(context: typer.Context) -> None:
     os.execv(sys.executable, command)
 
 
+@app.command(
+    context_settings={
+        **PASS_ON,
+        "help_option_names": [],
+        "allow_interspersed_args": False,
+    },
+    add_help_option=False,
+)
+def rescue(context: typer.Context) -> None:
+    """Run a training script; if the run fails, find what repairs it, and say so.
+
+    surefoot rescue [--metric M] [--lower] [--budget N] [--seeds N] [--report PAGE.html]
+    [--json] SCRIPT [-- ARGUMENTS…]
+    """
+    command = [sys.executable, "-m", "surefoot.rescue_script", *context.args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
 @app.command()
 def explain(
     name: Annotated[str, typer.Argument(help="An id, a symptom or a cause.")],

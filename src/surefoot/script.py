@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -36,6 +37,7 @@ from surefoot.record.schema import RecordError
 from surefoot.report.deeds import deeds_text
 from surefoot.report.page import write_report
 from surefoot.report.text import diagnosis_text, in_use_text
+from surefoot.rescue.timing import after_updates, end_script
 from surefoot.run import Run, ending
 from surefoot.sinks.named import Opener, opener
 from surefoot.terminal.streams import listen
@@ -56,6 +58,8 @@ class Session:
     quiet: bool = False
     report: Path | None = None
     changes: tuple[Change, ...] = ()
+    changes_at: int = 0
+    until: int | None = None
     sinks: Sequence[Opener] = ()
     autopilot: Policy | None = None
     blackbox: BlackBoxOptions | None = None
@@ -86,16 +90,24 @@ class Session:
         models: Mapping[str, nn.Module],
         optimizers: Sequence[torch.optim.Optimizer],
     ) -> None:
-        """Carry out the changes that this run is to be tried with."""
-        if self.changes and self.run is not None:
-            live = Live(models, optimizers)
-            why = "asked for on the command line"
-            try:
-                apply_changes(self.changes, live, why, self.run.event)
-            except KnobError as error:
-                # Training on without the change would pass for a trial of it.
-                sys.stderr.write(f"surefoot: {error}\n")
-                sys.exit(USAGE)
+        """Prepare the changes that this run is to be tried with, and its end."""
+        if self.changes:
+            live = Live(models, optimizers, self.changes_at)
+            after_updates(optimizers[0], self.changes_at, partial(self._change, live))
+        if self.until is not None:
+            after_updates(optimizers[0], self.until, end_script)
+
+    def _change(self, live: Live) -> None:
+        """Carry out the changes; a change that does not fit ends the script."""
+        if self.run is None:
+            return
+        why = "asked for on the command line"
+        try:
+            apply_changes(self.changes, live, why, self.run.event)
+        except KnobError as error:
+            # Training on without the change would pass for a trial of it.
+            sys.stderr.write(f"surefoot: {error}\n")
+            sys.exit(USAGE)
 
     def begun(
         self,
@@ -193,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quiet=options.quiet,
         report=Path(options.report).absolute() if options.report else None,
         changes=changes,
+        changes_at=options.changes_at,
+        until=options.until,
         sinks=sinks,
         autopilot=policy_of(options.autopilot) if options.autopilot else None,
         blackbox=blackbox,
@@ -324,6 +338,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default="surefoot-runs", help="where records go")
     parser.add_argument("--report", default="", help="write a report page to this file")
     parser.add_argument("--changes", default="", help="changes to try, as JSON")
+    parser.add_argument(
+        "--changes-at", type=int, default=0, help="updates made before the changes"
+    )
+    parser.add_argument("--until", type=int, help="end after so many updates")
     parser.add_argument(
         "--sink",
         action="append",

@@ -14,6 +14,7 @@ from surefoot.autopilot import (
     optimizer_knobs,
     precision_knobs,
     regularisation_knobs,
+    repair_knobs,
     step_knobs,
     structure_knobs,
 )
@@ -51,6 +52,11 @@ KNOBS: tuple[tuple[str, str, Callable[[Live, Change], Applied]], ...] = (
     ("weight_decay", "scale", optimizer_knobs.scale_option),
     ("dropout", "scale", regularisation_knobs.scale_dropout),
     ("norm_statistics", "recalibrate", regularisation_knobs.recalibrate),
+    ("norm", "replace", repair_knobs.replace_norm),
+    ("norm.momentum", "set", repair_knobs.set_norm_momentum),
+    ("init", "reset", repair_knobs.reset_start),
+    ("mode", "set", repair_knobs.train_mode),
+    ("parameters", "register", repair_knobs.register_parameters),
 )
 """Every knob and operation that can be carried out, and by which function."""
 

@@ -149,7 +149,7 @@ CAUSES: tuple[Cause, ...] = (
         "The output hardly depends on the input, and the gradient fades likewise.",
         told_apart="Activations or gradients fade with depth from step 0 on, without "
         "saturating activations.",
-        remedies=("kaiming", "layer norm"),
+        remedies=("kaiming", "residual path", "layer norm", "own start"),
         weigh=weak_start,
     ),
     Cause(
@@ -158,7 +158,7 @@ CAUSES: tuple[Cause, ...] = (
         "signal or a gradient, so both stay there, or leave only by their biases.",
         told_apart="The weights of two layers in a row have norm zero at step 0; one "
         "zero layer at the end of a residual branch is sound and no alarm.",
-        remedies=("rescale",),
+        remedies=("own start", "rescale"),
         weigh=zero_weights,
     ),
     Cause(
@@ -177,7 +177,7 @@ CAUSES: tuple[Cause, ...] = (
         "network out of its range.",
         told_apart="Activations grow by decades in the very first forward pass, before "
         "any update; a high learning rate needs some steps.",
-        remedies=("rescale", "layer norm", "clip", "warm-up"),
+        remedies=("own start", "rescale", "layer norm", "clip", "warm-up"),
         weigh=exploding_start,
     ),
     Cause(
@@ -186,7 +186,7 @@ CAUSES: tuple[Cause, ...] = (
         "every layer is scaled right. Here it leaves the range.",
         told_apart="No normalisation layer was seen, and the signal changes by decades "
         "with depth.",
-        remedies=("layer norm", "rescale"),
+        remedies=("layer norm", "rescale", "residual path"),
         weigh=no_normalisation,
     ),
     Cause(
@@ -195,7 +195,7 @@ CAUSES: tuple[Cause, ...] = (
         "nothing and get no gradient that could wake them.",
         told_apart="The share of dead units rose before the loss suffered; where the "
         "updates were too long before, the learning rate is to blame.",
-        remedies=("kaiming", "gelu", "lower lr"),
+        remedies=("revive", "kaiming", "gelu", "lower lr", "own start"),
         weigh=dead_relu,
     ),
     Cause(
@@ -203,7 +203,7 @@ CAUSES: tuple[Cause, ...] = (
         about="Sigmoids or tanhs sit at the flat ends of their range. Weights or "
         "inputs are too large, and hardly any gradient passes.",
         told_apart="Most outputs of the layer are within 5 % of the ends of the range.",
-        remedies=("rescale", "layer norm", "relu and kaiming"),
+        remedies=("rescale", "layer norm", "relu and kaiming", "own start"),
         weigh=saturated,
     ),
     Cause(
@@ -212,7 +212,7 @@ CAUSES: tuple[Cause, ...] = (
         "same, get the same gradient and stay copies of one another.",
         told_apart="The rows of the weight matrix are equal before the first update; "
         "weights that are only too small differ from one another.",
-        remedies=("kaiming",),
+        remedies=("own start", "kaiming"),
         weigh=alike,
     ),
     Cause(

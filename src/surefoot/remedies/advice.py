@@ -38,13 +38,6 @@ ALL: Mapping[str, Remedy] = {
         "a first loss near ln C, and one that can come near zero",
         "documentation of the losses in torch.nn",
     ),
-    "training mode": _advice(
-        "switch back to training mode",
-        "Call model.train() at the start of each epoch, and after every evaluation "
-        "that called model.eval().",
-        "dropout acts again, and running statistics move",
-        "documentation of torch.nn.Module.train",
-    ),
     "evaluation mode": _advice(
         "evaluate in evaluation mode",
         "Call model.eval() before every evaluation, and model.train() after it.",
@@ -100,22 +93,6 @@ ALL: Mapping[str, Remedy] = {
         "as training goes on.",
         "consecutive gradients agree more often",
         "McCandlish et al. 2018, arXiv:1812.06162 (gradient noise scale)",
-    ),
-    "recompute statistics": _advice(
-        "recompute the running statistics",
-        "Before evaluation take the statistics of fresh training batches "
-        "(surefoot.nn.norm.recalibrate_bn), and use a momentum that fits the length of "
-        "the run.",
-        "evaluation as good as training",
-        "Wu & Johnson 2021, arXiv:2105.07576",
-    ),
-    "other norm": _advice(
-        "normalise over something else than the batch",
-        "Use GroupNorm or LayerNorm, which do not depend on the batch "
-        "(surefoot.nn.norm.replace_norm), batch renormalisation, or a batch that gives "
-        "each channel 32 values and more.",
-        "the same output in training and in evaluation",
-        "Wu & He 2018, arXiv:1803.08494",
     ),
     "pre-norm": _advice(
         "normalise before each branch",

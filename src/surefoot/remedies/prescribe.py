@@ -10,11 +10,12 @@ from surefoot.remedies import (
     data,
     initialization,
     learning_rate,
+    modes,
     numerics,
     optimizer,
     structure,
 )
-from surefoot.types import Facts, Finding, Prescription
+from surefoot.types import Change, Facts, Finding, Prescription
 
 Remedy = Callable[[Sequence[Finding], Facts], Prescription]
 
@@ -31,6 +32,12 @@ ALL: Mapping[str, Remedy] = {
     "register": structure.register,
     "kaiming": initialization.kaiming,
     "rescale": initialization.rescale,
+    "own start": initialization.own_start,
+    "revive": structure.revive,
+    "residual path": structure.residual_path,
+    "training mode": modes.training_mode,
+    "recompute statistics": modes.recompute_statistics,
+    "other norm": modes.other_norm,
     "skip outliers": data.skip_outliers,
     "inspect batch": data.inspect_batch,
     "scale inputs": data.scale_inputs,
@@ -41,6 +48,9 @@ ALL: Mapping[str, Remedy] = {
     "less regularisation": optimizer.less_regularisation,
     **advice.ALL,
 }
+
+FOR_LAYERS = (("activation", "replace"), ("norm", "insert"), ("init", "set"))
+"""Changes of the structure that name the layers they are for."""
 
 
 def prescribe(
@@ -59,11 +69,11 @@ def prescribe(
         if name not in ALL:
             raise KeyError(f"unknown remedy {name!r}; expected one of {', '.join(ALL)}")
         prescription = ALL[name](findings, facts)
-        if all(_applies(change.knob, change.layers) for change in prescription.changes):
+        if all(_applies(change) for change in prescription.changes):
             found.append(prescription)
     return tuple(found)
 
 
-def _applies(knob: str, layers: Sequence[str]) -> bool:
-    """Whether a change of the structure has layers to change."""
-    return knob not in ("activation", "norm", "init") or bool(layers)
+def _applies(change: Change) -> bool:
+    """Whether a change that is meant for some layers has any."""
+    return (change.knob, change.op) not in FOR_LAYERS or bool(change.layers)
