@@ -19,6 +19,7 @@ from surefoot.zoo.scenario import Scenario, planted
 from surefoot.zoo.train import scored
 
 REACHED = 0.95
+Kind = tuple[str, str, tuple[float | str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _amount(
 
 
 RANGE: tuple[float | str, ...] = (1e-3, 1e3)
-KINDS: tuple[tuple[str, str, tuple[float | str, ...]], ...] = (
+KINDS: tuple[Kind, ...] = (
     ("lr", "scale", RANGE),
     ("lr", "scale", RANGE),
     ("warmup_steps", "set", (20.0, 50.0, 100.0)),
@@ -161,7 +162,7 @@ KINDS: tuple[tuple[str, str, tuple[float | str, ...]], ...] = (
     ("norm", "replace", ("group",)),
     ("skip", "insert", (1.0,)),
     ("units", "reinitialize", ("dead",)),
-    ("dropout", "set", (0.1,)),
+    ("dropout", "scale", (0.01, 0.1)),
     ("mode", "set", ("train",)),
     ("parameters", "register", ("all",)),
 )
