@@ -10,10 +10,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rescue.classes import OUT_OF_REACH, REPAIRABLE
 from benchmarks.rescue.measure import Row, measured_before
@@ -22,8 +23,13 @@ from surefoot.zoo.recording import processes
 from surefoot.zoo.scenario import Scenario, scenario_named, scenarios
 
 SEEDS = (0, 1, 2, 3)
-HOMES_A_SEED = 1
 HEALTHY_EVERY = 2
+COST: Mapping[str, int] = {
+    "mlp": 1, "tanh": 1, "plain_conv": 2, "conv": 2, "lstm": 3, "resnet": 4, "vit": 4,
+    "gpt": 5, "policy": 6, "gan": 6,
+}  # fmt: skip
+"""Homes by what a run takes: a fault is planted in the cheapest of its seed's three."""
+
 QUICK = (
     "rate_too_high-mlp-1-1",
     "deep_sigmoid-tanh-2-1",
@@ -55,19 +61,19 @@ def _quick() -> list[Scenario]:
 
 
 def chosen_runs(seeds: Sequence[int]) -> list[Scenario]:
-    """Each fault in one of its homes a seed, and every second healthy run."""
+    """Each fault in the cheapest of its seed's homes, and every second healthy run."""
     found: list[Scenario] = []
     for seed in seeds:
         healthy: list[Scenario] = []
         taken: set[str] = set()
-        for one in scenarios([seed]):
+        for one in sorted(scenarios([seed]), key=lambda one: COST.get(one.home, 0)):
             if one.fault is None:
                 healthy.append(one)
             elif one.fault not in taken and one.fault in {**REPAIRABLE, **OUT_OF_REACH}:
                 taken.add(one.fault)
                 found.append(one)
         found += healthy[seed % HEALTHY_EVERY :: HEALTHY_EVERY]
-    return sorted(found, key=lambda one: one.seed)
+    return found
 
 
 def gathered(
@@ -94,8 +100,10 @@ def gathered(
 def read(kept: Path) -> list[Row]:
     """The rows of a file; none if there is no such file."""
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
-    found = [json.loads(line) for line in lines]
-    return [Row(**{**one, "changes": tuple(one["changes"])}) for one in found]
+    found: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    for one in found:
+        one["changes"] = tuple(one["changes"])
+    return [Row(**one) for one in found]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,8 +61,9 @@ def measured(scenario: Scenario) -> Row:
     else:
         searched = trainer.reported(at_random(trainer, scenario.name))
         beside = ZooTrainer(scenario.twin)
-        beside.attempt(Plan())
-        twin = beside.reported(Plan())
+        whole = Plan(until=trainer.length)
+        beside.attempt(whole)
+        twin = beside.reported(whole)
     start = untrained(scenario.twin)
     higher = trainer.measure.higher_is_better
     branches = {"left alone": alone, "rescued": rescued, "searched": searched}
@@ -124,9 +125,10 @@ def at_random(trainer: ZooTrainer, name: str) -> Plan:
             if not attempt.refused:
                 tried.append(attempt)
     ranked = sorted(tried, key=lambda one: -score(one, trainer.measure))
-    best = ranked[0].plan.whole if ranked else Plan()
-    trainer.attempt(best)
-    return best
+    best = ranked[0].plan if ranked else Plan()
+    whole = replace(best, until=steps)
+    trainer.attempt(whole)
+    return whole
 
 
 def _drawn(rng: np.random.Generator) -> tuple[Change, ...]:

@@ -6,6 +6,7 @@ Half of the held-out examples choose between attempts, the other half report.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +17,16 @@ import torch
 
 from surefoot.autopilot.apply import apply_changes
 from surefoot.autopilot.live import KnobError, Live
+from surefoot.autopilot.pilot import Pilot
+from surefoot.autopilot.policy import Mode, Policy
 from surefoot.rescue.attempt import Attempt, Measure, Plan
-from surefoot.types import Diagnosis
+from surefoot.types import Diagnosis, Event
 from surefoot.zoo.judging import read, said
 from surefoot.zoo.scenario import Scenario, planted
 from surefoot.zoo.task import Losses, Scores, Task, before_step
 from surefoot.zoo.train import Watching, scored, train
+
+MODES: Mapping[str, Mode] = {"guard": "guard", "steer": "steer"}
 
 
 class EnoughError(Exception):
@@ -34,15 +39,32 @@ class Until(Watching):
     Without a folder nothing is recorded: short trials are judged by numbers alone.
     """
 
-    def __init__(self, folder: Path | None, until: int | None) -> None:
+    def __init__(self, folder: Path | None, until: int | None, mode: str = "") -> None:
         super().__init__(folder or Path(), "attempt")
-        self.recorded, self.until = folder is not None, until
+        self.recorded, self.until, self.mode = folder is not None, until, mode
+        self.pilot: Pilot | None = None
+        self.told: list[Event] = []
         self.values: list[float] = []
 
     def start(self, task: Task) -> None:
-        """Begin the record, if there is one."""
+        """Begin the record, if there is one, and the autopilot."""
         if self.recorded:
             super().start(task)
+        if self.mode:
+            live = Live(task.models, tuple(task.optimizers.values()))
+            policy = Policy(mode=MODES[self.mode], steps=task.steps)
+            self.pilot = Pilot(live, policy, tell=self.told.append)
+
+    def before_backward(self, step: int, loss: Losses, batch: Any) -> None:
+        """The autopilot hears of each loss."""
+        if self.pilot is not None and isinstance(loss, torch.Tensor):
+            self.pilot.see_loss(loss)
+
+    def end(self) -> None:
+        """Close the record, and let go of the optimizers."""
+        if self.pilot is not None:
+            self.pilot.close()
+        super().end()
 
     def after_update(self, step: int, loss: Losses, batch: Any) -> None:
         """Keep the loss; end where the plan ends."""
@@ -62,6 +84,7 @@ class ZooTrainer:
         default_factory=dict[Plan, "Scores | None"]
     )
     length: int = 0
+    acts: dict[Plan, int] = field(default_factory=dict[Plan, int])
 
     @property
     def measure(self) -> Measure:
@@ -74,11 +97,11 @@ class ZooTrainer:
 
     def attempt(self, plan: Plan) -> Attempt:
         """Train the scenario's task anew."""
-        task, _ = planted(self.scenario)
+        task = self._task()
         self.length = task.steps
         with TemporaryDirectory() as place:
             folder = Path(place) if plan.until is None else None
-            watching = Until(folder, plan.until)
+            watching = Until(folder, plan.until, plan.autopilot)
             try:
                 self._prepare(task, plan)
                 train(task, watching)
@@ -91,10 +114,15 @@ class ZooTrainer:
                 failed = f"{type(error).__name__}: {error}"
             watching.end()
             found = _diagnoses(watching)
+        self.acts[plan] = len(watching.told)
         scores = None if failed else scored(task)
         self.scores[plan] = scores
         losses, chosen = tuple(watching.values), half(scores, 0)
         return Attempt(plan, len(losses), losses, chosen, found, None, failed)
+
+    def _task(self) -> Task:
+        """What is trained, built anew."""
+        return planted(self.scenario)[0]
 
     def _prepare(self, task: Task, plan: Plan) -> None:
         def act() -> None:
