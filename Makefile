@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-autopilot bench-blackbox screenshots zoo docs clean
+.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-rescue bench-autopilot bench-blackbox screenshots zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -37,6 +37,10 @@ bench-curvature: .venv-bench/.peers
 bench-blocks: $(VENV)/.test
 	$(BIN)/python -m benchmarks.blocks
 
+bench-rescue: $(VENV)/.test
+	$(BIN)/python -m benchmarks.rescue
+	$(BIN)/python -m benchmarks.rescue.rival
+
 bench-autopilot: $(VENV)/.test
 	$(BIN)/python -m benchmarks.autopilot
 	$(BIN)/python -m benchmarks.autopilot.cost
@@ -62,6 +66,7 @@ bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks.zoo --quick
 	$(BIN)/python -m benchmarks.curvature --quick
 	$(BIN)/python -m benchmarks.blocks --quick
+	$(BIN)/python -m benchmarks.rescue --quick
 	$(BIN)/python -m benchmarks.autopilot --quick
 	$(BIN)/python -m benchmarks.blackbox --quick
 
