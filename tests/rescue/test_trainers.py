@@ -81,18 +81,18 @@ def test_a_change_that_does_not_fit_is_told(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_is_far_too_high_is_repaired(tmp_path: Path) -> None:
-    found = rescue(line(tmp_path, 3.0))
+    found = rescue(line(tmp_path, 3.0), budget=1.8)
     assert found.ending == "repaired"
     assert found.best is not None
     assert found.best.attempt.metric is not None
     assert found.best.attempt.metric < 0.5
-    others = [line(tmp_path, 3.0), line(tmp_path, 3.0)]
-    for place, other in enumerate(others):
-        torch.manual_seed(place)
-        object.__setattr__(other, "start", RandomStreams())
-    verdict = confirmed(found, others)
-    assert verdict.held or max(verdict.treated) < 0.5
-    assert len(verdict.seeds) == 3
+    other = line(tmp_path, 3.0)
+    torch.manual_seed(5)
+    object.__setattr__(other, "start", RandomStreams())
+    verdict = confirmed(found, [other])
+    assert len(verdict.seeds) == 2
+    assert verdict.treated[0] == found.best.attempt.metric
+    assert max(verdict.treated) < 0.5
 
 
 def test_a_function_that_watches_nothing_is_told(tmp_path: Path) -> None:
