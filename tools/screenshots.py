@@ -35,6 +35,7 @@ LOWER_RATE = '[{"knob": "lr", "op": "scale", "amount": 0.5}]'
 RUNS: tuple[tuple[str, ...], ...] = (
     ("examples/nan_in_module.py",),
     ("--changes", LOWER_RATE, "examples/loss_spike.py"),
+    ("--autopilot", "steer", "examples/loss_spike.py"),
     ("examples/loss_spike.py",),
     ("examples/deep_plain_net.py", "--depth", "2"),
     ("examples/deep_plain_net.py",),
@@ -126,6 +127,10 @@ def _take_all(place: Path) -> None:
         edge = (place / "edge" / "report.html").as_uri()
         shot("sharpness", edge, _at("tracked"), width=1240, height=190)
         shot("landscape", edge, _at("landscape"), width=1240, height=660)
+        flown = [one.stem for one in ended if "loss_spike" in one.stem][-2]
+        shot(
+            "dashboard-done", server.of(flown), _shown("deeds"), width=1280, height=660
+        )
         spiky = [one.stem for one in ended if "loss_spike" in one.stem][-1]
         shot("dashboard-spike", server.of(spiky), _at_charts, width=1280, height=860)
 
@@ -168,6 +173,16 @@ def _at(name: str) -> Callable[[Page], None]:
 
     def ready(page: Page) -> None:
         expect(view(page, name).locator("canvas").first).to_be_visible()
+        view(page, name).evaluate("section => section.scrollIntoView()")
+
+    return ready
+
+
+def _shown(name: str) -> Callable[[Page], None]:
+    """At one view of a page that is text."""
+
+    def ready(page: Page) -> None:
+        _drawn(page)
         view(page, name).evaluate("section => section.scrollIntoView()")
 
     return ready

@@ -180,7 +180,7 @@ def test_the_ratio_is_held_while_both_gradients_change_tenfold(seed: int) -> Non
         bench.step()
         if step % 40 == 39:
             found.append(bench.true_ratio())
-    # In the first forty steps the penalty's gradient grows tenfold, and λ lags behind.
+    # In the first forty steps both change quickly, and λ comes late.
     assert all(0.05 < ratio < 0.2 for ratio in found[1:])
     assert np.mean(found[1:]) == pytest.approx(0.1, rel=0.5)
     weights = [event.body["amount"] for event in bench.told]

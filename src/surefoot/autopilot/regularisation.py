@@ -73,7 +73,7 @@ class AdaptivePenalty:
     beyond the line of stability; and back where that did not help. In our measurements
     this gained nothing over the fixed target, so it has to be asked for.
 
-    A measurement costs two backward passes and waits for the device: about 5 % of the
+    A measurement costs two backward passes and waits for the device: about 7 % of the
     time at the default of one in 25 steps. Every process of a distributed run must call
     it at the same steps.
 
