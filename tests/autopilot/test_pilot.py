@@ -115,14 +115,18 @@ def test_guard_skips_what_is_not_finite(lag: int, make: Made) -> None:
 def test_an_update_that_is_skipped_leaves_no_trace(make: Made) -> None:
     training = Training(make, "guard").train(9)
     before = copy.deepcopy(training.optimizer.state_dict())
-    weights = [w.detach().clone() for w in training.model.parameters()]
-    training.train(1, lambda _: math.inf)
-    assert same(weights, [w.detach() for w in training.model.parameters()])
+    weights = training.weights()
+    training.train(1, infinite)
+    assert same(weights, training.weights())  # running statistics, too
     assert torch.equal(
         torch.tensor(_flat(before)),
         torch.tensor(_flat(training.optimizer.state_dict())),
     )
     assert all(w.grad is not None for w in training.model.parameters())
+
+
+def infinite(step: int) -> float:
+    return math.inf
 
 
 def nan_at_9_and_10(step: int) -> float:
@@ -138,6 +142,18 @@ def _flat(state: Any) -> list[float]:
     if isinstance(state, (list, tuple)):
         return [x for one in state for x in _flat(one)]
     return [float(state)] if isinstance(state, (int, float)) else []
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_with_a_lag_running_statistics_forget_the_batch(fused: bool) -> None:
+    training = Training(lambda w: torch.optim.AdamW(w, lr=0.01, fused=fused), "guard")
+    training.helm.lag = 4
+    training.train(9)
+    running = [b.clone() for b in training.model.buffers()]
+    training.train(1, infinite)
+    assert same(running, list(training.model.buffers()))
+    training.train(1)
+    assert not same(running, list(training.model.buffers()))
 
 
 # --- what steer does ---

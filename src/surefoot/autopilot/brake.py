@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from surefoot.autopilot.signal import Limits
@@ -42,7 +42,11 @@ class Brake:
         self._grads: list[tuple[Tensor, Tensor]] = []
         self._before: list[tuple[Tensor, Tensor]] = []
         self._spare: State | None = None
+        modules = [m for model in trained.models.values() for m in model.modules()]
+        self._running = [b for m in modules for b in running_of(m)]
+        self._ran = [buffer.clone() for buffer in self._running]
         self._found: tuple[Tensor | None] | None = None
+        self._restored = False
 
     @property
     def idle(self) -> bool:
@@ -67,6 +71,7 @@ class Brake:
         groups = self.optimizer.param_groups
         kept = [{k: _copy(v) for k, v in g.items() if k != "params"} for g in groups]
         restore(state, self.trained, random=False, also=False)
+        self._restored = True
         for group, options in zip(groups, kept, strict=True):
             group.update(options)
 
@@ -83,6 +88,8 @@ class Brake:
         bad = ~torch.isfinite(norm)
         if limits.skip is not None:
             bad = bad | (norm > limits.skip)
+        for buffer, before in zip(self._running, self._ran, strict=True):
+            buffer.copy_(torch.where(bad, before, buffer))
         grads = [w.grad for w in weights_of(self.optimizer) if w.grad is not None]
         if limits.clip is not None:
             share = (limits.clip / norm).clamp(max=1.0)
@@ -114,6 +121,7 @@ class Brake:
             self._grads = [(w, w.grad) for w in weights if w.grad is not None]
             for weight in weights:
                 weight.grad = None
+            self._forget_batch()
             return
         if self.shrink is not None:
             grads = [w.grad for w in weights_of(self.optimizer) if w.grad is not None]
@@ -126,6 +134,15 @@ class Brake:
         """Just after an update: gradients are as they were."""
         self._undo_last()
         self.skip, self.shrink = False, None
+        self._restored = False
+        if self._running:
+            torch._foreach_copy_(self._ran, self._running)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+
+    @torch.no_grad()
+    def _forget_batch(self) -> None:
+        """Running statistics as they were before a batch that is left out was seen."""
+        if self._running and not self._restored:
+            torch._foreach_copy_(self._running, self._ran)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
     def _undo_last(self) -> None:
         """What was lent to one update comes back, even where the update failed."""
@@ -140,6 +157,13 @@ class Brake:
             else:
                 vars(self.optimizer)["found_inf"] = before
         self._grads, self._before = [], []
+
+
+def running_of(module: nn.Module) -> list[Tensor]:
+    """The running statistics of a norm: they learn in the forward pass."""
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    held = dict(module.named_buffers(recurse=False))
+    return [held[name] for name in names if name in held]
 
 
 def shorten(moved: list[tuple[Tensor, Tensor]], cap: float) -> None:

@@ -17,6 +17,8 @@ class Divergence:
         most: however losses differ, it is an alarm when this share of what was won is
             lost again, once `won` of the first loss was won; None for never. Else a
             run that is unstable from its beginning sets its own bound too high.
+        far: so many times the first loss, or what was won, above the lowest is an
+            alarm in any case; None for never.
         smooth: weight of the newest loss.
         row: smoothed losses in a row above the bound before it is an alarm.
         loss: a single loss above this many first losses alarms, too; None for never.
@@ -39,6 +41,7 @@ class Divergence:
     first: float = 0.05
     most: float | None = 1.0
     won: float = 0.2
+    far: float | None = None
     smooth: float = 0.3
     row: int = 1
     loss: float | None = 3.0
@@ -82,6 +85,8 @@ def bound_of(trend: Trend, rule: Divergence) -> float:
     slack = max(rule.progress * won, rule.deviations * trend.spread, rule.first * first)
     if rule.most is not None and won > rule.won * first:
         slack = min(slack, rule.most * won)
+    if rule.far is not None:
+        slack = min(slack, rule.far * max(first, won))
     return trend.least + slack
 
 
