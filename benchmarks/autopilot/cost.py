@@ -19,11 +19,13 @@ WORKLOADS = ("cnn", "deep", "gpt")
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.autopilot.cost")
     parser.add_argument("--only", nargs="+", default=WORKLOADS)
+    parser.add_argument("--rows", nargs="+", default=ROWS[1:], help="beside bare")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--block", type=int, default=20, help="steps in turn")
     told = parser.parse_args()
     for name in told.only:
-        costs = overhead.measure(name, ROWS, rounds=told.rounds, block=told.block)
+        rows = (BARE, *told.rows)
+        costs = overhead.measure(name, rows, rounds=told.rounds, block=told.block)
         print(overhead.report(costs), flush=True)
 
 
