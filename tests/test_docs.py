@@ -199,7 +199,7 @@ def _check_surefoot(verb: str, arguments: list[str]) -> None:
         _check_script(landscape_script._parsed(arguments).script)
         return
     if verb == "replay":
-        own = arguments[: arguments.index("--")]
+        own, _ = replay_script._split(arguments)
         _check_script(replay_script._parser().parse_args(own).script)
         return
     if verb == "ui":

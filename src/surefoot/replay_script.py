@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse(f"{file} is {kind}; expected {what}; check the path")
     try:
         incident = read_incident(path)
+        if given is None:
+            given = [str(one) for one in incident.about.get("argv", ())]
         if options.play:
             return _play(incident, script, given, Path(options.play))
         branches = chosen(options.branches) if options.branches else BRANCHES
@@ -71,10 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return CLEAN if told.result == "nothing to prevent" else FINDING
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments of this program, and after -- those of the script."""
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """The arguments of this program, and after -- those of the script, if it came."""
     words = list(arguments)
-    place = words.index("--") if "--" in words else len(words)
+    if "--" not in words:
+        return words, None
+    place = words.index("--")
     return words[:place], words[place + 1 :]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,23 @@ def test_an_incident_without_steps_is_refused() -> None:
 def test_a_window_of_one_step_is_replayed() -> None:
     told = replayed(Case(first=LAST))
     assert (told.first, told.last, told.noise) == (LAST, LAST, 0.0)
+
+
+def test_what_is_not_as_it_was_is_noted() -> None:
+    incident, model, optimizer = Case().recorded()
+    about = {"torch": "1.13.1", "device": "cpu", "left_out": ["steps/3: a lambda"]}
+    told = replace(incident, about=about).replay(
+        model, optimizer, loss_fn=loss_fn, branches=()
+    )
+    assert told.notes[0] == "not kept: steps/3: a lambda"
+    assert told.notes[1].startswith("recorded with torch 1.13.1, replayed with 2")
+
+
+def test_options_of_the_optimizer_are_changed_where_there_are_any() -> None:
+    told = replayed(Case(optimizer=adam), branches=chosen("raise eps"))
+    changes = told.branches[2].prescription.changes
+    assert (changes[0].knob, changes[0].amount) == ("eps", 1e-6)
+    assert told.branches[2].losses != told.branches[0].losses
 
 
 def test_changes_that_do_not_apply_say_why() -> None:

@@ -188,8 +188,9 @@ def _updates(facts: Facts) -> Implied | None:
     told: Sequence[tuple[str, Sequence[str]]] = (
         ("half precision overflow", ("float32",)),
         ("stale second moment", MOMENTS),
-        ("epsilon too small", ("raise epsilon",)),
         ("learning rate too high", (*SLOWER, *CLIPS)),
+        # Nothing by nothing is none at any rate.
+        ("epsilon too small", ("raise epsilon",)),
         ("dead ReLU", ("re-initialise dead units",)),
         ("missing normalisation", ("normalise the accused layers",)),
         ("learning rate too high", ("freeze the accused layers",)),

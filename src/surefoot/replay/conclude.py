@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from surefoot.blackbox.incident import Incident, StepRecord
+from surefoot.blackbox.pack import unpack
 from surefoot.record.replays import BranchVerdict, Replayed, Result, Word
 from surefoot.replay.branches import BRANCHES, UNCHANGED, Branch, Known, still
 from surefoot.replay.causes import Facts, Implied, implied
-from surefoot.replay.fidelity import Fidelity, fidelity
-from surefoot.replay.judge import Harm, harm, last_loss, words
+from surefoot.replay.fidelity import fidelity
+from surefoot.replay.judge import harm, last_loss, words
 from surefoot.replay.outcome import Outcome
 from surefoot.replay.strange import (
     Strange,
@@ -28,14 +31,13 @@ from surefoot.replay.strange import (
 )
 from surefoot.replay.window import (
     Window,
+    broken_steps,
     rate_jump,
     replayed_steps,
     usual_norm,
     window_of,
 )
 from surefoot.types import Prescription
-
-HALF = ("float16", "bfloat16")
 
 Play = Callable[[Window, Sequence[Prescription]], Sequence[Outcome]]
 """Plays some branches, each from the state of the incident; their outcomes in order."""
@@ -88,7 +90,7 @@ def known_of(incident: Incident, steps: Sequence[StepRecord]) -> Known:
         usual_norm(steps, window),
         incident.layers,
         _settings(incident),
-        _half(incident),
+        _half(incident, steps),
     )
 
 
@@ -114,7 +116,7 @@ class _Told:
         self.recorded = tuple(_mean(one.losses) for one in steps)
         self.same = fidelity(self.recorded, unchanged.losses)
         self.before = harm(unchanged, motionless, self.window, noise=self.same.noise)
-        self.lossy = tuple(str(one) for one in incident.about.get("lossy", ()))
+        self.elsewhere = _elsewhere(incident.about)
 
     def conclude(self, rows: Sequence[tuple[Prescription, Outcome]]) -> Replayed:
         """Verdicts, cause and remedy."""
@@ -199,7 +201,7 @@ class _Told:
         return "nothing to prevent"
 
     def _notes(self) -> tuple[str, ...]:
-        notes = [*self.lossy, *self.unchanged.notes]
+        notes = [*self.elsewhere, *self.unchanged.notes]
         if self.same.departs == 0:
             notes.append(
                 "the first replayed loss is "
@@ -224,16 +226,38 @@ def _verdict(prescription: Prescription, outcome: Outcome, word: Word) -> Branch
     )
 
 
-def _settings(incident: Incident) -> Mapping[str, Any] | None:
-    """Of the first group of the first optimizer that keeps a second moment."""
-    found = incident.about.get("settings")
-    return found if isinstance(found, dict) else None
+def _settings(incident: Incident) -> Mapping[str, Any]:
+    """Of the first group of the first optimizer."""
+    for packed in incident.state.rest["optimizers"].values():
+        for group in packed["groups"]:
+            return unpack(group["settings"], incident.state.tensors)
+    return {}
 
 
-def _half(incident: Incident) -> bool:
-    """Whether anything of the run was computed in half precision."""
-    text = str(incident.about.get("precision", "")) + str(incident.about)
-    return any(word in text for word in HALF)
+def _half(incident: Incident, steps: Sequence[StepRecord]) -> bool:
+    """Whether half precision may have had a part in it.
+
+    Autocast leaves no trace in weights; where numbers broke it is asked for anyway.
+    """
+    dtypes = {one.dtype for one in incident.state.tensors.values()}
+    scaled = any("Scaler" in key for key in incident.state.rest["also"])
+    halves = (torch.float16, torch.bfloat16)
+    return scaled or bool(broken_steps(steps)) or any(one in dtypes for one in halves)
+
+
+def _elsewhere(about: Mapping[str, Any]) -> list[str]:
+    """What is not as it was when the incident was recorded, or was not kept."""
+    said = [f"not kept: {one}" for key in ("not_kept", "left_out")
+            for one in about.get(key, ())]  # fmt: skip
+    recorded = str(about.get("torch", torch.__version__))
+    if recorded != str(torch.__version__):
+        said.append(
+            f"recorded with torch {recorded}, replayed with {torch.__version__}"
+        )
+    device = str(about.get("device", "cpu"))
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        said.append(f"recorded on {device}, replayed where there is no such device")
+    return said
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -242,6 +266,3 @@ def _mean(values: Sequence[float]) -> float:
 
 def _first(values: Sequence[float]) -> float:
     return values[0] if values else math.nan
-
-
-__all__ = ["Fidelity", "Harm", "Play", "ask", "informed", "known_of"]

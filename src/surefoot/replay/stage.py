@@ -173,12 +173,12 @@ class _Branch:
         if self.refused:
             return math.nan, math.nan
         losses: list[float] = []
-        with torch.no_grad():
-            for record in aside:
-                for micro in record.micro:
-                    if micro.random is not None:
-                        micro.random.restore()
-                    losses.append(float(self._loss(micro)))
+        for record in aside:
+            for micro in record.micro:
+                if micro.random is not None:
+                    micro.random.restore()
+                # With gradients: a loss may take some of its own.
+                losses.append(float(self._loss(micro).detach()))
         held_out = self._stage.held_out
         measured = math.nan if held_out is None else float(held_out(self._stage.given))
         return (sum(losses) / len(losses) if losses else math.nan), measured
