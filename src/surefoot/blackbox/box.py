@@ -39,6 +39,10 @@ ALARM_SECONDS = 8.0
 """A diagnosis during a run comes with the second look at the record after the fault:
 looks are three seconds apart, and what is looked at was written a second late."""
 
+BEFORE_FAILURE = 40
+"""An exception does not say since when: what led to it is looked for in as many updates
+before it, the dozens by which alarms came late in our pilot study of policies."""
+
 NAME = "black box"
 
 _log = logging.getLogger("surefoot")
@@ -210,7 +214,8 @@ class BlackBox:
         """Take the hooks off; a run that failed leaves an incident."""
         self._unhook()
         if status == "failed":
-            self.alarm(Alarm(error or "the run failed", self.log.step))
+            since = max(0, self.log.step - BEFORE_FAILURE)
+            self.alarm(Alarm(error or "the run failed", since))
         self.shield.run("incident at the end", self._finish)
         if self._mirror is not None:
             # What was killed stays for recover(); what ended by itself needs none.

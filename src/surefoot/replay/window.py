@@ -94,7 +94,9 @@ def window_of(
     jump = rate_jump(steps)
     signs = [*broken[:1], *strange[:1], *([jump.step] if jump else [])]
     signs += [one for one in (loss_jump(steps),) if one is not None]
-    onset = min([incident.onset, *signs])
+    # An alarm's own onset is a bound where nothing is known: after an exception.
+    told = incident.onset >= first + LEAD or not signs
+    onset = min([*signs, incident.onset] if told else signs)
     onset = min(max(onset, first), last)
     parting = max(first, onset - LEAD)
     before = [one.step for one in steps if one.step < parting] or [
