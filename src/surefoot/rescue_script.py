@@ -24,6 +24,7 @@ from surefoot.report.page import write_report
 from surefoot.report.text import verdict_text
 from surefoot.rescue.attempt import Measure
 from surefoot.rescue.confirm import confirmed
+from surefoot.rescue.mirror import KEPT
 from surefoot.rescue.rescue import Rescue, rescue
 from surefoot.rescue.script_trainer import ScriptTrainer
 from surefoot.rescue.search import BUDGET
@@ -32,8 +33,6 @@ from surefoot.terminal.follow import strict
 from surefoot.types import Verdict
 
 GOOD, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
-KEPT = "surefoot-rescue"
-"""Where the files of the repaired run are kept, below the working folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +102,9 @@ def _keep(trainer: ScriptTrainer, found: Rescue) -> Path | None:
     """Keep what the repaired run wrote; all else of the attempts goes."""
     if found.best is None:
         return None
-    kept = Path(KEPT).absolute()
-    if kept.exists():
-        shutil.rmtree(kept)
+    kept, number = Path(KEPT).absolute(), 2
+    while kept.exists():  # what an earlier rescue kept stays
+        kept, number = Path(f"{KEPT}-{number}").absolute(), number + 1
     shutil.move(trainer.folder_of(found.best.attempt.plan), kept)
     return kept
 

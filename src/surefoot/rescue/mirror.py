@@ -14,8 +14,9 @@ LINKED_BYTES = 32_000_000
 """Files above this are linked: data sets mostly, which training reads."""
 
 MOST_FILES = 20_000
-LEFT_OUT = (".git", ".venv", "venv", "node_modules", "__pycache__", "surefoot-runs",
-    "surefoot-rescue")  # fmt: skip
+LEFT_OUT = (".git", ".venv", "venv", "node_modules", "__pycache__", "surefoot-runs")
+KEPT = "surefoot-rescue"
+"""Where what a repaired run wrote is kept; of a later one, with a number behind."""
 
 
 class MirrorError(OSError):
@@ -34,7 +35,7 @@ def mirror(source: Path, to: Path) -> Path:
     """
     count = 0
     for place, folders, files in os.walk(source):
-        folders[:] = [one for one in folders if one not in LEFT_OUT]
+        folders[:] = [one for one in folders if not _left_out(one)]
         here = to / Path(place).relative_to(source)
         here.mkdir(parents=True, exist_ok=True)
         count += len(files)
@@ -46,6 +47,10 @@ def mirror(source: Path, to: Path) -> Path:
         for name in files:
             _put(Path(place) / name, here / name)
     return to
+
+
+def _left_out(folder: str) -> bool:
+    return folder in LEFT_OUT or folder.startswith(KEPT)
 
 
 def _put(file: Path, to: Path) -> None:
