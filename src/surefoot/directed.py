@@ -57,6 +57,7 @@ class Direction:
         self.aside: list[float] = []
         self.notes: list[str] = []
         self.refused = self.ended = ""
+        self._over, self._updates = False, 0
         self.seconds = 0.0
         self._began = 0.0
         self.error: BaseException | None = None
@@ -89,6 +90,7 @@ class Direction:
             aside=aside if whole else math.nan,
             refused=self.refused,
             ended=self.ended,
+            updates=self._updates if self._over else None,
             seconds=self.seconds,
             notes=tuple(dict.fromkeys(self.notes)),
         )
@@ -118,6 +120,7 @@ class Direction:
             return False
         self.error = None if isinstance(error, _EnoughError) else error
         if not isinstance(error, _EnoughError) and self._trained is not None:
+            self._over = error is None
             done, asked = len(self.losses), len(self._rows) - len(self._last)
             said = "it ended" if error is None else f"{type(error).__name__}: {error}"
             if done < asked or error is not None:
@@ -291,6 +294,7 @@ class Direction:
     def _count(self, record: StepRecord) -> None:
         """Take the losses of a step that was played."""
         mean = sum(self._micro) / len(self._micro) if self._micro else math.nan
+        self._updates += 1
         if self._place >= len(self._rows) - len(self._last):
             self.aside += self._micro
         else:

@@ -145,11 +145,22 @@ def test_a_loss_from_what_was_not_recorded_is_said(tmp_path: Path) -> None:
     assert "targets that were not recorded" in told.notes[0]
 
 
-def test_a_script_that_ends_early_says_how_far_it_came(tmp_path: Path) -> None:
+def test_a_script_that_ends_after_the_onset_is_judged_on_what_it_plays(
+    tmp_path: Path,
+) -> None:
     case = Case(make=lambda: net(drop=0.5), optimizer=sgd)
-    told = played(called(case), tmp_path, steps=12)
-    assert len(told.branches[0].losses) == 11
-    assert "after 11 of 41 steps" in told.branches[0].detail
+    early = replace(called(case), onset=ONSET)
+    told = played(early, tmp_path, steps=45)
+    assert (told.first, told.last) == (20, 57)
+    assert len(told.branches[0].losses) == 38
+    assert told.branches[0].detail == ""
+    assert any("makes 44 updates after its first" in note for note in told.notes)
+
+
+def test_a_script_that_ends_before_the_onset_is_refused(tmp_path: Path) -> None:
+    case = Case(make=lambda: net(drop=0.5), optimizer=sgd)
+    with pytest.raises(ReplayError, match=r"makes 11 updates .* trains longer"):
+        played(called(case), tmp_path, steps=12)
 
 
 def test_a_script_without_a_second_update_is_refused(tmp_path: Path) -> None:

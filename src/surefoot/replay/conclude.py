@@ -34,6 +34,7 @@ from surefoot.replay.window import (
     broken_steps,
     rate_jump,
     replayed_steps,
+    shortened,
     usual_norm,
     window_of,
 )
@@ -58,11 +59,18 @@ def ask(
     began = time.perf_counter()
     steps = replayed_steps(incident)
     known = known_of(incident, steps)
+    unchanged, motionless = play(known.window, [UNCHANGED, still(known.window)])
+    if unchanged.updates is not None:
+        made = unchanged.updates
+        known = replace(known, window=shortened(known.window, made))
+        unchanged, motionless = play(known.window, [UNCHANGED, still(known.window)])
+        note = f"the script makes {made} updates after its first; as many are replayed"
+        unchanged = replace(unchanged, notes=(*unchanged.notes, note))
     window = known.window
-    unchanged, motionless = play(window, [UNCHANGED, still(window)])
+    steps = tuple(one for one in steps if one.step <= window.last)
     known = informed(known, motionless)
-    made = [(one, one.prescribe(known)) for one in branches]
-    run = [one for _, one in made if isinstance(one, Prescription)]
+    asked = [(one, one.prescribe(known)) for one in branches]
+    run = [one for _, one in asked if isinstance(one, Prescription)]
     outcomes = dict(zip([one.remedy for one in run], play(window, run), strict=True))
     told = _Told(incident, steps, known, unchanged, motionless)
     rows = [
@@ -72,7 +80,7 @@ def ask(
             Prescription(branch.name, (), branch.expect, branch.source),
             Outcome(branch.name, (), refused=prescription),
         )
-        for branch, prescription in made
+        for branch, prescription in asked
     ]
     done = told.conclude(rows)
     return replace(done, incident=name, seconds=time.perf_counter() - began)
@@ -83,6 +91,7 @@ def known_of(incident: Incident, steps: Sequence[StepRecord]) -> Known:
     seen = looks(steps)
     broken = tuple(one.step for one in seen if not one.finite)
     window = window_of(incident, steps, first_strange(seen))
+    seen = [one for one in seen if one.step <= window.last]
     return Known(
         window,
         Strange(strange_inputs(seen, window.onset), (), broken),

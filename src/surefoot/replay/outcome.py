@@ -36,6 +36,8 @@ class Outcome:
     """Why its change cannot be carried out here; then it has no losses."""
     ended: str = ""
     """Why it ended before the last step."""
+    updates: int | None = None
+    """How many updates a script made that makes no more; None if it could go on."""
     writes: tuple[Write, ...] = ()
     seconds: float = 0.0
     notes: tuple[str, ...] = ()

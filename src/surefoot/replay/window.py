@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from surefoot.blackbox.incident import Incident, StepRecord
@@ -32,7 +32,13 @@ move by a few percent a step, a drop by ten is no jump upwards."""
 HISTORY = 30
 JUMPED_SPREADS = 8.0
 """A loss that is more than doubled, and eight median absolute deviations (5.4 standard
-deviations of a normal distribution) above the median of up to thirty steps before."""
+deviations of a normal distribution) above the median of up to thirty steps before. And
+half way to the worst loss, in orders of magnitude: late in training a hard batch costs
+many times the usual loss, and does no harm."""
+
+REACH = 100
+"""Steps after the onset that are replayed: enough to see whether a harm lasts, and few
+enough that an alarm that came late does not keep the verdict waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,31 @@ def window_of(
     before = [one.step for one in steps if one.step < parting] or [
         one.step for one in steps if one.step < onset
     ]
+    last = min(last, max(onset, incident.onset) + REACH)
     return Window(first, parting, onset, last, tuple(before[-ASIDE:]))
+
+
+def shortened(window: Window, steps: int) -> Window:
+    """The window of a script that makes no more than so many updates.
+
+    Raises:
+        ReplayError: it ends before the onset.
+
+    >>> shortened(Window(0, 12, 20, 99, (10, 11)), 60).last
+    57
+    """
+    last = window.first + steps - 1 - len(window.aside)
+    if last > window.onset:
+        return replace(window, last=last)
+    last = window.first + steps - 1
+    if last < window.onset:
+        raise ReplayError(
+            f"the script makes {steps} updates after its first; expected "
+            f"{window.onset - window.first + 1} at least, from the recorded step "
+            f"{window.first} to the onset at {window.onset}; give it the arguments "
+            "with which it trains longer"
+        )
+    return replace(window, last=last, aside=())
 
 
 def rate_jump(steps: Sequence[StepRecord]) -> Jump | None:
@@ -123,11 +153,13 @@ def rate_jump(steps: Sequence[StepRecord]) -> Jump | None:
 def loss_jump(steps: Sequence[StepRecord]) -> int | None:
     """The first step whose recorded loss is far above all before; None if none is."""
     losses = [sum(one.losses) / max(len(one.losses), 1) for one in steps]
+    worst = max(filter(math.isfinite, losses), default=0.0)
     for place in range(LEAD, len(losses)):
         before = losses[max(0, place - HISTORY) : place]
         level = median(before)
         spread = median([abs(one - level) for one in before])
-        if losses[place] - level > max(JUMPED_SPREADS * spread, abs(level)):
+        far = losses[place] >= math.sqrt(max(level, 0.0) * max(worst, 0.0))
+        if far and losses[place] - level > max(JUMPED_SPREADS * spread, abs(level)):
             return steps[place].step
     return None
 
