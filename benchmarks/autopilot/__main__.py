@@ -1,6 +1,6 @@
 """`python -m benchmarks.autopilot [--quick]`: nothing comes in, tables go out.
 
-The whole table is about 3,000 runs, half an hour on two free cores. Results are kept
+The whole table is about 3,200 runs, forty minutes on two free cores. Results are kept
 in a file while it grows, so a bench that was ended goes on where it was. `--quick` is
 a few runs of two tasks and some healthy ones, and fails where ours diverges, is worse
 than plain training, or touches a healthy run.
