@@ -27,7 +27,14 @@ from tools.signature_pages import Symptom
 
 import cases
 from source_code import PACKAGE, ROOT
-from surefoot import check_script, cli, landscape_script, replay_script, script
+from surefoot import (
+    check_script,
+    cli,
+    landscape_script,
+    replay_script,
+    rescue_script,
+    script,
+)
 from surefoot.dashboard import __main__ as dashboard
 from surefoot.diagnosis import causes
 from surefoot.diagnosis.case import Cause
@@ -201,6 +208,9 @@ def _check_surefoot(verb: str, arguments: list[str]) -> None:
     if verb == "replay":
         own, _ = replay_script._split(arguments)
         _check_script(replay_script._parser().parse_args(own).script)
+        return
+    if verb == "rescue":
+        _check_script(rescue_script._parser().parse_args(arguments).script)
         return
     if verb == "ui":
         dashboard._parser().parse_args(arguments)
