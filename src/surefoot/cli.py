@@ -54,6 +54,10 @@ RunName = Annotated[
 Folder = Annotated[str, typer.Option(help="Where the records are.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 PASS_ON: Mapping[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+GIVEN: Mapping[str, Any] = {**PASS_ON, "help_option_names": []}
+"""For a verb that is a program of its own, which has its own help."""
+GIVEN_WITH_SIGN: Mapping[str, Any] = {**GIVEN, "allow_interspersed_args": False}
+"""What follows -- is the script's: with options between, click drops the sign."""
 
 
 def main() -> None:
@@ -71,88 +75,57 @@ def _refused() -> Generator[None]:
         raise typer.Exit(USAGE) from error
 
 
-@app.command(
-    context_settings={**PASS_ON, "help_option_names": []}, add_help_option=False
-)
+def _become(program: str, context: typer.Context) -> None:
+    """Go on as another program, without the packages of this one."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", program, *context.args])
+
+
+@app.command(context_settings=GIVEN, add_help_option=False)
 def run(context: typer.Context) -> None:
     """Run a training script under watch; no line of it needs to change.
 
     surefoot run [--folder F] [--report PAGE.html] [--sink S] [--quiet]
     [--autopilot advise|ask|guard|steer] [--black-box 1GB] [--persist] SCRIPT [ARG…]
     """
-    command = [sys.executable, "-m", "surefoot.script", *context.args]
-    sys.stdout.flush()
-    # The script gets a process of its own, without the packages of this one.
-    os.execv(sys.executable, command)
+    _become("surefoot.script", context)
 
 
-@app.command(
-    context_settings={**PASS_ON, "help_option_names": []}, add_help_option=False
-)
+@app.command(context_settings=GIVEN, add_help_option=False)
 def check(context: typer.Context) -> None:
     """Check a training script before its first update, and stop it there.
 
     surefoot check [--json] [--sarif F] [--baseline F] SCRIPT [ARGUMENTS…]
     """
-    command = [sys.executable, "-m", "surefoot.check_script", *context.args]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)
+    _become("surefoot.check_script", context)
 
 
-@app.command(
-    # What follows -- is the script's: with options between, click drops the sign.
-    context_settings={
-        **PASS_ON,
-        "help_option_names": [],
-        "allow_interspersed_args": False,
-    },
-    add_help_option=False,
-)
+@app.command(context_settings=GIVEN_WITH_SIGN, add_help_option=False)
 def landscape(context: typer.Context) -> None:
     """Draw the loss around a checkpoint, or along the checkpoints of a run.
 
     surefoot landscape RUN|CHECKPOINT… --script SCRIPT [OPTIONS] [-- ARGUMENTS…]
     """
-    command = [sys.executable, "-m", "surefoot.landscape_script", *context.args]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)
+    _become("surefoot.landscape_script", context)
 
 
-@app.command(
-    context_settings={
-        **PASS_ON,
-        "help_option_names": [],
-        "allow_interspersed_args": False,
-    },
-    add_help_option=False,
-)
+@app.command(context_settings=GIVEN_WITH_SIGN, add_help_option=False)
 def replay(context: typer.Context) -> None:
     """Run the moments of an incident again, with one thing changed at a time.
 
     surefoot replay INCIDENT --script SCRIPT [OPTIONS] [-- ARGUMENTS…]
     """
-    command = [sys.executable, "-m", "surefoot.replay_script", *context.args]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)
+    _become("surefoot.replay_script", context)
 
 
-@app.command(
-    context_settings={
-        **PASS_ON,
-        "help_option_names": [],
-        "allow_interspersed_args": False,
-    },
-    add_help_option=False,
-)
+@app.command(context_settings=GIVEN_WITH_SIGN, add_help_option=False)
 def rescue(context: typer.Context) -> None:
     """Run a training script; if the run fails, find what repairs it, and say so.
 
     surefoot rescue [--metric M] [--lower] [--budget N] [--seeds N] [--report PAGE.html]
     [--json] SCRIPT [-- ARGUMENTS…]
     """
-    command = [sys.executable, "-m", "surefoot.rescue_script", *context.args]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)
+    _become("surefoot.rescue_script", context)
 
 
 @app.command()
@@ -292,10 +265,8 @@ def zoo(context: typer.Context) -> None:
 
     surefoot zoo list|run|score [NAME…] [--seeds 0 1] [--quick] [--folder F] [--json]
     """
-    sys.stdout.flush()
     # The zoo trains networks, and needs torch; the other verbs do not.
-    command = [sys.executable, "-m", "surefoot.zoo", *context.args]
-    os.execv(sys.executable, command)
+    _become("surefoot.zoo", context)
 
 
 @app.command(

@@ -212,7 +212,6 @@ def test_an_mp4_is_written_whole_and_the_same_twice(tmp_path: Path) -> None:
     assert one.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
 def test_what_ffmpeg_complains_of_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
