@@ -6,15 +6,12 @@ it holds. The record itself is not touched: it belongs to the run that wrote it.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from surefoot.record.beside import add, entries
-from surefoot.record.schema import SUFFIX
-from surefoot.record.values import value_of
+from surefoot.record.beside import add, beside, listed
 from surefoot.types import Prescription
 
 REPLAYS_SUFFIX = ".replays.json"
@@ -96,8 +93,7 @@ def replays_path(record: str | Path) -> Path:
     >>> replays_path("runs/net.surefoot").name
     'net.replays.json'
     """
-    path = Path(record)
-    return path.with_name(path.name.removesuffix(SUFFIX) + REPLAYS_SUFFIX)
+    return beside(record, REPLAYS_SUFFIX)
 
 
 def replays_of(record: str | Path) -> list[Replayed]:
@@ -105,11 +101,7 @@ def replays_of(record: str | Path) -> list[Replayed]:
 
     An entry that is no replay is passed over, as is a file that cannot be read.
     """
-    found: list[Replayed] = []
-    for one in entries(replays_path(record)):
-        with contextlib.suppress(ValueError):
-            found.append(value_of(Replayed, one))
-    return found
+    return listed(Replayed, replays_path(record))
 
 
 def add_replay(record: str | Path, replayed: Replayed) -> Path:

@@ -6,12 +6,9 @@ holds. The record itself is not touched: it belongs to the run that wrote it.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-from surefoot.record.beside import add, entries
-from surefoot.record.schema import SUFFIX
-from surefoot.record.values import value_of
+from surefoot.record.beside import add, beside, listed
 from surefoot.types import Verdict
 
 TRIALS_SUFFIX = ".trials.json"
@@ -26,8 +23,7 @@ def trials_path(record: str | Path) -> Path:
     >>> trials_path("runs/net.surefoot").name
     'net.trials.json'
     """
-    path = Path(record)
-    return path.with_name(path.name.removesuffix(SUFFIX) + TRIALS_SUFFIX)
+    return beside(record, TRIALS_SUFFIX)
 
 
 def trials_of(record: str | Path) -> list[Verdict]:
@@ -35,11 +31,7 @@ def trials_of(record: str | Path) -> list[Verdict]:
 
     An entry that is no verdict is passed over, as is a file that cannot be read.
     """
-    found: list[Verdict] = []
-    for one in entries(trials_path(record)):
-        with contextlib.suppress(ValueError):
-            found.append(value_of(Verdict, one))
-    return found
+    return listed(Verdict, trials_path(record))
 
 
 def add_trial(record: str | Path, verdict: Verdict) -> Path:
