@@ -42,7 +42,7 @@ from surefoot.run import Run, ending
 from surefoot.sinks.named import Opener, opener
 from surefoot.terminal.streams import listen
 from surefoot.terminal.view import View, manner_of
-from surefoot.types import Change
+from surefoot.types import Change, Event
 from surefoot.watching import deliver, fly, open_run, switched_off
 
 USAGE = 2
@@ -114,20 +114,17 @@ class Session:
         models: Mapping[str, nn.Module],
         optimizers: Mapping[str, torch.optim.Optimizer],
     ) -> None:
-        """Let the autopilot act, if one was asked for."""
-        if self.autopilot is not None and self.run is not None:
-            say = None if self.view is None else self.view.keep
-            try:
-                fly(
-                    self.run,
-                    self.autopilot,
-                    models=models,
-                    optimizers=optimizers,
-                    say=say,
-                )
-            except KnobError as error:
-                sys.stderr.write(f"surefoot: {error}\n")
-                sys.exit(USAGE)
+        """Let the autopilot act if one was asked for; without it training goes on."""
+        if self.autopilot is None or self.run is None:
+            return
+        run, policy = self.run, self.autopilot
+        say = None if self.view is None else self.view.keep
+        try:
+            fly(run, policy, models=models, optimizers=optimizers, say=say)
+        except KnobError as error:
+            why = f"no autopilot flies this run, training goes on: {error}"
+            sys.stderr.write(f"surefoot: {why}\n")
+            run.event(Event(0, "autopilot", {"what": "off", "why": str(error)}))
 
     def end(self, error: BaseException | None) -> None:
         """Close the record, and say what was found in it."""

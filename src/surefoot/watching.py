@@ -150,7 +150,11 @@ def watch(
         run.box.watch(models, optimizers)
     deliver(run, to_open)
     if policy is not None:
-        fly(run, policy, models=models, optimizers=optimizers)
+        try:
+            fly(run, policy, models=models, optimizers=optimizers)
+        except KnobError as error:
+            run.close("failed", str(error))
+            raise
     run.look_out(_speak)
     run.close_at_exit()
     return run
@@ -169,7 +173,7 @@ def fly(
     Questions are put to the terminal that the process runs in, and to the page.
 
     Raises:
-        KnobError: it cannot fly this run; the run is closed.
+        KnobError: it cannot fly this run.
     """
     if switched_off():
         return
@@ -179,14 +183,8 @@ def fly(
         if is_terminal(sys.stdin):
             sources.append(Terminal(sys.stdin, say or _log.warning))
     live = Live(models, list(optimizers.values()))
-    try:
-        autopilot = Autopilot(
-            live, policy, streams=optimizers, tell=run.event, sources=sources
-        )
-    except KnobError as error:
-        run.close("failed", str(error))
-        raise
-    run.fly_by(autopilot)
+    tell = run.event
+    run.fly_by(Autopilot(live, policy, streams=optimizers, tell=tell, sources=sources))
 
 
 def deliver(run: Run, openers: Sequence[Opener]) -> None:

@@ -99,3 +99,37 @@ def test_a_mode_that_there_is_not_is_refused_before_the_script_runs(
     assert done.returncode == 2
     assert "invalid choice: 'pilot'" in done.stderr
     assert not list_runs(tmp_path / "surefoot-runs")
+
+
+def test_an_optimizer_that_no_autopilot_can_fly_is_trained_without_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "train.py").write_text(
+        """
+import torch
+
+torch.manual_seed(0)
+model = torch.nn.Linear(4, 1)
+lbfgs = torch.optim.LBFGS(model.parameters(), lr=0.1)
+x, y = torch.randn(8, 4), torch.randn(8, 1)
+
+
+def closure():
+    lbfgs.zero_grad()
+    loss = (model(x) - y).square().mean()
+    loss.backward()
+    return loss
+
+
+first = lbfgs.step(closure).item()
+lbfgs.step(closure)
+print(closure().item() < first)
+"""
+    )
+    done = subprocess.run(
+        command("steer"), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert "no autopilot flies this run, training goes on" in done.stderr
+    (off,) = [event for event in events(tmp_path) if event.kind == "autopilot"]
+    assert "closure" in str(off.body["why"])

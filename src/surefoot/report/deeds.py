@@ -102,7 +102,7 @@ def deed_of(event: Event) -> Deed | None:
             before, after = _level(body, "before"), _level(body, "after")
             return replace(made, what=f"taken back: {name}", before=before, after=after)
         case "autopilot":
-            return replace(made, what=_text(body, "what"))
+            return replace(made, what=f"autopilot: {_text(body, 'what')}")
         case "answer":
             by = _text(body, "by")
             what = f"answer to a question: {_text(body, 'answer')}"
