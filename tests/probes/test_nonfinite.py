@@ -187,6 +187,26 @@ def test_a_loss_written_by_hand(tmp_path: Any) -> None:
     assert found[0].body["line"].startswith("test_nonfinite.py:")
 
 
+def test_a_model_whose_weights_are_its_own(tmp_path: Any) -> None:
+    """No module inside it: a loss that overflows, then weights that are broken."""
+
+    def too_large(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (out * 1e30).square().mean()
+
+    model = nn.Linear(6, 3)
+    found = origins(model, lambda step, model, x: x, tmp_path, loss_of=too_large)
+    assert (found[0].step, found[0].body["module"]) == (0, "loss")
+
+    def breaks(step: int, model: Any, x: torch.Tensor) -> torch.Tensor:
+        if step == BROKEN_STEP:
+            with torch.no_grad():
+                model.weight[0, 0] = float("inf")
+        return x
+
+    body = origins(nn.Linear(6, 3), breaks, tmp_path)[0].body
+    assert (body["module"], body["operation"]) == ("model", "update of weight")
+
+
 def test_one_search_for_a_lasting_condition(tmp_path: Any) -> None:
     found = origins(Net(Log()), zero_features, tmp_path, steps=40)
     assert len(found) == 1

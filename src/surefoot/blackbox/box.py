@@ -30,6 +30,7 @@ from surefoot.probes.meter import Meter
 from surefoot.probes.nograd import NoGrad
 from surefoot.probes.shield import Shield
 from surefoot.restore.hooks import VanishingHook
+from surefoot.schedules.lending import settings_made_with
 from surefoot.types import Event
 
 BATCH_SHARE = 0.5
@@ -126,7 +127,7 @@ class BlackBox:
 
     def updated(self, name: str) -> None:
         """An optimizer made an update."""
-        groups = self.trained.optimizers[name].param_groups
+        groups = settings_made_with(self.trained.optimizers[name])
         rates = tuple(_rate(group["lr"]) for group in groups if "lr" in group)
         unseen = self.log.fresh
         if self.log.update(name, rates, self._norms(name)):

@@ -94,6 +94,6 @@ def warmed_up(rates: Series | None) -> int | None:
     if rates is None or len(rates.values) <= RISES:
         return None
     rate = rates.values.max(axis=1)
-    rises = np.diff(rate) > 0
+    rises = rate[1:] > rate[:-1]  # a rate may be infinite
     length = int(np.argmin(rises)) if not rises.all() else len(rises)
     return int(rates.steps[length] - rates.steps[0]) if length >= RISES else None

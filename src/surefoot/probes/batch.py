@@ -48,13 +48,15 @@ def finished(series: Series) -> list[Series]:
     if series.quantity != SAMPLE:
         return [series]
     values = series.values
-    mean = values.mean(1)
-    centred = values - mean[:, None]
-    statistics = {
-        "input_mean": mean,
-        "input_std": np.sqrt(np.square(centred, out=centred).mean(1)),
-        "input_absmax": np.maximum(values.max(1), -values.min(1)),
-    }
+    # What overflows, or is no number, is so in the record too.
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = values.mean(1)
+        centred = values - mean[:, None]
+        statistics = {
+            "input_mean": mean,
+            "input_std": np.sqrt(np.square(centred, out=centred).mean(1)),
+            "input_absmax": np.maximum(values.max(1), -values.min(1)),
+        }
     return [
         Series(name, RUN, series.steps, column[:, None], series.stream)
         for name, column in statistics.items()

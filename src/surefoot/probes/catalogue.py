@@ -43,7 +43,7 @@ class Probe:
 
 ALL: tuple[Probe, ...] = (
     Probe("gradients", grad_norm, "before", dense=True),
-    Probe("learning rate", learning_rates, "before", dense=True),
+    Probe("learning rate", learning_rates, "after", dense=True),
     Probe("inputs", inputs, "before", dense=True),
     Probe("spread of units", unit_spread, "before", once=True),
     Probe("weights", weight_and_update_norms, "after", percent=0.08, needs=("copies",)),

@@ -25,6 +25,9 @@ from surefoot.probes.trace import (
     tensors_in,
 )
 
+LEAF = "torch::autograd::AccumulateGrad"
+"""The node of a parameter, or of any other tensor that a gradient is kept for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -65,9 +68,10 @@ class Origin:
 def locate(calls: Sequence[Call], names: Mapping[str, nn.Module]) -> Origin:
     """The origin of a non-finite loss or gradient, before the update is applied.
 
-    `names` maps layer names to all modules of the model.
+    `names` maps layer names to all modules inside the models that were called.
     """
-    for name, module in names.items():
+    own_weights = [*names.items(), *(("model", call.module) for call in calls)]
+    for name, module in own_weights:
         for own, weight in module.named_parameters(recurse=False):
             if health([weight.detach()]) != "finite":
                 return Origin(name, f"update of {own}", "", "update", certain=True)
@@ -130,7 +134,7 @@ def _observed(
             if born.deliberate and trace.operations[last].output == "infinite":
                 continue
             return _origin_of(born, "forward")
-    return _backward(trace, results, names)
+    return _backward(trace, results)
 
 
 def _origin_of(
@@ -146,14 +150,11 @@ def _origin_of(
     )
 
 
-def _backward(
-    trace: Trace,
-    results: list[torch.Tensor],
-    names: Mapping[str, nn.Module],
-) -> Origin | None:
+def _backward(trace: Trace, results: list[torch.Tensor]) -> Origin | None:
     """The node that turned finite gradients into non-finite ones."""
-    outputs = [tensor for tensor in results if tensor.requires_grad]
-    if not outputs:
+    outputs = [tensor for tensor in results if tensor.grad_fn is not None]
+    leaves = [n.variable for n in _nodes(outputs) if n.name() == LEAF]
+    if not leaves:
         return None
     owner = _owners(trace)
     guilty: list[Any] = []
@@ -167,14 +168,16 @@ def _backward(
 
         return after
 
-    handles = [node.register_hook(watch(node)) for node in _nodes(outputs)]
-    weights = [p for m in names.values() for p in m.parameters(recurse=False)]
-    weights = list({id(p): p for p in weights if p.requires_grad}.values())
+    handles = [
+        node.register_hook(watch(node))
+        for node in _nodes(outputs)
+        if node.name() != LEAF
+    ]
     generator = torch.Generator(device="cpu").manual_seed(0)
     cotangents = [
         torch.randn(t.shape, generator=generator).to(t.device, t.dtype) for t in outputs
     ]
-    torch.autograd.grad(outputs, weights, cotangents, allow_unused=True)
+    torch.autograd.grad(outputs, leaves, cotangents)
     for handle in handles:
         handle.remove()
     if not guilty:
@@ -195,8 +198,7 @@ def _nodes(outputs: Sequence[torch.Tensor]) -> Iterator[Any]:
             continue
         seen.add(node)
         waiting += [parent for parent, _ in node.next_functions]
-        if node.name() != "torch::autograd::AccumulateGrad":
-            yield node
+        yield node
 
 
 def _owners(trace: Trace) -> dict[Any, Operation]:

@@ -6,16 +6,17 @@ from typing import Any
 
 import torch
 
-from surefoot.schedules.lending import held_settings
+from surefoot.schedules.lending import settings_made_with
 from surefoot.types import Moment, Reading
 
 
 def learning_rates(moment: Moment) -> list[Reading]:
     """Learning rate of each parameter group, before any schedule moves it on.
 
-    As the step has it: with what the optimizer is lent.
+    As the step had it, with what the optimizer was lent: asked for after the step,
+    since who steers decides within it.
     """
-    groups = held_settings(moment.optimizer)
+    groups = settings_made_with(moment.optimizer)
     rates = [group.get("lr", torch.nan) for group in groups]
     layers = tuple(f"group{i}" for i in range(len(rates)))
     if not any(isinstance(rate, torch.Tensor) for rate in rates):

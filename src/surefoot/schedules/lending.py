@@ -28,6 +28,7 @@ class Lending:
         self._optimizer = optimizer
         self._edits: list[tuple[Edit, list[int]]] = []
         self._kept: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._made: list[dict[str, Any]] = []
         self._leave = steps_of(optimizer).add(self._before, self._after)
 
     def add(self, edit: Edit) -> Callable[[], None]:
@@ -56,6 +57,11 @@ class Lending:
                 group.update(edit(group, count[0]))
         return held
 
+    def made_with(self) -> list[dict[str, Any]]:
+        """The settings of each group in the step that was just made."""
+        lent = bool(self._kept) or not self._made
+        return list(self._optimizer.param_groups) if lent else self._made
+
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._put_back()  # what a step that raised has left
         for edit, count in self._edits:
@@ -66,6 +72,7 @@ class Lending:
             count[0] += 1
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._made = [dict(group) for group in optimizer.param_groups]
         self._put_back()
 
     def _put_back(self) -> None:
@@ -102,3 +109,13 @@ def held_settings(optimizer: Optimizer) -> list[dict[str, Any]]:
     """
     lending = optimizer.__dict__.get(KEY)
     return optimizer.param_groups if lending is None else lending.settings()
+
+
+def settings_made_with(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The settings of each parameter group in the step that was just made.
+
+    For hooks after a step: what was lent to it may have been taken back by then. To be
+    read only.
+    """
+    lending = optimizer.__dict__.get(KEY)
+    return optimizer.param_groups if lending is None else lending.made_with()
