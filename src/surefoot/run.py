@@ -23,7 +23,7 @@ import torch
 
 from surefoot.autopilot.joined import Autopilot
 from surefoot.blackbox.box import BlackBox
-from surefoot.blackbox.dispatch import Alarm
+from surefoot.blackbox.dispatch import Alarm, accused
 from surefoot.blackbox.options import BlackBoxOptions
 from surefoot.diagnosis.examine import examine
 from surefoot.diagnosis.stored import steps_of
@@ -340,7 +340,7 @@ class Run:
         """A diagnosis was spoken of: what led to it is written."""
         if self.box is not None:
             reason = f"{found.cause} in {found.layer}: {found.about}"
-            layers = (found.layer,) if found.layer else ()
+            layers = accused(found.layer)
             self.box.alarm(Alarm(reason, found.onset, layers, found.stream))
 
     def _gradient_norms(self, stream: str) -> Any:

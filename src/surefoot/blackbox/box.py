@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from surefoot.blackbox.about import about_run
-from surefoot.blackbox.dispatch import Alarm, Dispatch
+from surefoot.blackbox.dispatch import Alarm, Dispatch, accused
 from surefoot.blackbox.incident import Incident
 from surefoot.blackbox.log import Log, Norms
 from surefoot.blackbox.mirror import Mirror
@@ -164,8 +164,7 @@ class BlackBox:
         if event.kind == "nonfinite":
             where = str(event.body.get("layer") or "")
             reason = f"non-finite values in {where or 'the loss'}"
-            layers = (where,) if where else ()
-            self.alarm(Alarm(reason, event.step, layers, event.stream))
+            self.alarm(Alarm(reason, event.step, accused(where), event.stream))
 
     def _changed(self, event: Event) -> None:
         """The run was acted on: its steps are made again with that, or not at all."""

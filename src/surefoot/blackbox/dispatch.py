@@ -12,7 +12,7 @@ from pathlib import Path
 from surefoot.blackbox.incident import ENDING, Incident, write_incident
 from surefoot.blackbox.state import State
 from surefoot.probes.shield import Shield
-from surefoot.types import Event
+from surefoot.types import RUN, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,15 @@ class Alarm:
     onset: int
     layers: tuple[str, ...] = ()
     stream: str = ""
+
+
+def accused(layer: str) -> tuple[str, ...]:
+    """The layers that an alarm names; the whole run is none.
+
+    >>> accused("fc1"), accused("run")
+    (('fc1',), ())
+    """
+    return () if layer in ("", *RUN) else (layer,)
 
 
 class Dispatch:
