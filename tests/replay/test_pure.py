@@ -69,6 +69,23 @@ def test_what_a_batch_costs_by_itself_is_no_harm_of_the_updates() -> None:
     ).done
 
 
+def test_a_rise_that_is_over_by_the_end_is_no_harm() -> None:
+    spike = (*CALM[:4], 9.0, 30.0, 8.0, 2.0, *CALM[:12])
+    assert not harm(outcome(*spike), STILL, WINDOW).done
+    assert word_of(HEALTHY, outcome(*spike)) == "no effect"
+    lasting_rise = (*CALM[:4], *(3.0 for _ in range(16)))
+    assert harm(outcome(*lasting_rise, aside=3.0), STILL, WINDOW).done
+
+
+def test_an_end_that_one_measure_alone_shows_must_be_far_worse() -> None:
+    assert not harm(outcome(*CALM, aside=3.0), STILL, WINDOW).done
+    assert harm(outcome(*CALM, aside=6.0), STILL, WINDOW).done
+    risen = CALM[:4] + (3.0,) * 16
+    assert not harm(outcome(*risen), STILL, WINDOW).done
+    unknown = Outcome("no updates", STILL.losses, aside=math.nan)
+    assert harm(outcome(*risen), unknown, WINDOW).done
+
+
 def test_the_noise_of_a_replay_is_room_for_harm() -> None:
     risen = outcome(*(0.85 for _ in range(20)), aside=0.85)
     assert harm(risen, STILL, WINDOW).done

@@ -8,8 +8,8 @@ the recorded course? Then something outside of the updates changed them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from surefoot.replay.branches import Known
 from surefoot.replay.judge import Harm
@@ -42,9 +42,6 @@ class Facts:
     """The loss of the batches that were set aside, as recorded."""
     departs: int | None = None
     """The step from which the unchanged replay is another course than recorded."""
-    recorded_harm: bool = True
-    """Whether the recorded losses rise although the replayed ones do not."""
-    norms: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(frozen=True, slots=True)
