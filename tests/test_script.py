@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+from surefoot.attach import Attachment
+from surefoot.blackbox.incident import read_incident
+from surefoot.blackbox.options import BlackBoxOptions
 from surefoot.diagnosis.examine import examine
 from surefoot.record.folder import find_run, list_runs
 from surefoot.record.reader import RecordReader
+from surefoot.script import Session
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -245,3 +251,24 @@ def test_a_sink_that_is_none_is_refused_before_the_script_runs(tmp_path: Any) ->
     done = run(tmp_path, TRAIN + "print('trained')", options=("--sink", "aim"))
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown sink 'aim'; expected one of tensorboard" in done.stderr
+
+
+def test_who_is_quiet_gets_incidents_all_the_same(tmp_path: Path) -> None:
+    blackbox = BlackBoxOptions("10MB")
+    script = tmp_path / "train.py"
+    session = Session(script, [], tmp_path, quiet=True, blackbox=blackbox)
+    attachment = Attachment(session.start, session.prepare, session.begun, targets=True)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    for step in range(300):
+        x = torch.randn(8, 4)
+        size = 1.0 if step < 200 else 1e4
+        loss = size * nn.functional.mse_loss(model(x), x[:, :2])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    attachment.detach()
+    session.end(None)
+    reasons = [read_incident(one).reason for one in tmp_path.glob("*.incident.*")]
+    assert any(one.startswith("learning rate too high") for one in reasons), reasons

@@ -83,6 +83,9 @@ class Session:
             self.progress = Progress(self.view, name_of(path), self.run.streams)
             self.run.send_to(self.progress)
             self.run.look_out(self.progress.alarm)
+        elif self.blackbox is not None or self.autopilot is not None:
+            # Who is to say nothing writes incidents and gives advice all the same.
+            self.run.look_out(lambda diagnosis: None)
         return self.run
 
     def prepare(

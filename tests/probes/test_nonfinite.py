@@ -156,9 +156,10 @@ def test_a_healthy_mask_is_no_origin(tmp_path: Any) -> None:
     assert origins(Net(Masked()), lambda step, model, x: x, tmp_path) == []
 
 
-def test_bad_data_is_named_as_data(tmp_path: Any) -> None:
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_bad_data_is_named_as_data(number: str, tmp_path: Any) -> None:
     def breaks(step: int, model: Any, x: torch.Tensor) -> torch.Tensor:
-        return x * float("nan") if step == BROKEN_STEP else x
+        return x * float(number) if step == BROKEN_STEP else x
 
     found = origins(Net(nn.ReLU()), breaks, tmp_path)
     assert (found[0].step, found[0].body["module"]) == (BROKEN_STEP, "input")

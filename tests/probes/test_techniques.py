@@ -184,7 +184,7 @@ def test_a_run_without_them_shows_neither(tmp_path: Path) -> None:
 
 
 def test_series_that_are_short_empty_or_broken_show_nothing() -> None:
-    for values in ([], [[1.0]], [[float("nan")]] * 30, [[0.0]] * 30):
+    for values in ([], [[1.0]], *([[x]] * 30 for x in (0.0, np.nan, np.inf))):
         rows = np.array(values, dtype=np.float32).reshape(len(values), 1)
         series = Series("grad_norm", ("w",), np.arange(len(values)), rows)
         assert clipped_at(series) is None

@@ -91,8 +91,10 @@ def lagged(first: Array, second: Array, most: int) -> tuple[int, float]:
     >>> noise = np.random.default_rng(0).standard_normal(400)
     >>> lagged(noise, np.roll(noise, 5), 10)[0]
     5
+    >>> lagged(np.array([1.0, np.inf, np.inf]), noise[:3], 1)
+    (0, 0.0)
     """
-    a, b = np.diff(first), np.diff(second)
+    a, b = (np.diff(np.where(np.isfinite(x), x, np.nan)) for x in (first, second))
     keep = np.isfinite(a) & np.isfinite(b)
     a, b = np.where(keep, a, 0.0), np.where(keep, b, 0.0)
     size = float(np.sqrt((a @ a) * (b @ b)))
