@@ -14,7 +14,10 @@ from torch import nn
 
 from surefoot.autopilot.live import Applied, KnobError, Live, modules_of
 from surefoot.autopilot.moment_knobs import forget
+from surefoot.autopilot.structure_knobs import check_not_sharded
 from surefoot.gradients.norms import weights_of
+from surefoot.nn.init.errors import GrowthError
+from surefoot.nn.init.joining import check_unwrapped
 from surefoot.nn.norm.errors import NormError
 from surefoot.nn.norm.replace import replace_norm as put_norm
 from surefoot.types import Change
@@ -84,15 +87,17 @@ def replace_norm(live: Live, change: Change) -> Applied:
     Scales and shifts stay the same parameters, so no optimizer needs to know.
 
     Raises:
-        KnobError: the new norm is unknown or does not fit, or none is replaced.
+        KnobError: the new norm is unknown or does not fit, none is replaced, or the
+            model is wrapped for distributed training.
     """
     undos: list[Callable[[], None]] = []
     names: list[str] = []
     for model in live.models.values():
         before = {name: m for name, m in model.named_modules() if name}
         try:
+            check_unwrapped(model)  # it sends running statistics, which would be gone
             done = put_norm(model, str(change.amount))
-        except NormError as error:
+        except (NormError, GrowthError) as error:
             _undo_all(undos)
             raise KnobError(str(error)) from error
         names += [one.name for one in done]
@@ -163,8 +168,9 @@ def reset_start(live: Live, change: Change) -> Applied:
     and the run's random stream goes on as if nothing had been drawn.
 
     Raises:
-        KnobError: no layer there can be reset.
+        KnobError: no layer there can be reset, or weights are sharded over processes.
     """
+    check_not_sharded(live, change)
     modules = modules_of(live, change.layers).values()
     found: list[Any] = [m for m in modules if callable(vars(type(m)).get(RESET))]
     tensors = [t for m in found for t in (*m.parameters(False), *m.buffers(False))]

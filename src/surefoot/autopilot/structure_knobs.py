@@ -38,6 +38,9 @@ KEEPS_SHAPE = (
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+SHARDS = "FullyShardedDataParallel"
+"""The wrapper that keeps weights in flat pieces; later ones make them DTensors."""
+
 
 def replace_activation(live: Live, change: Change) -> Applied:
     """Put another activation in the place of each one among the layers.
@@ -141,8 +144,10 @@ def initialize(live: Live, change: Change) -> Applied:
     run's, the random stream is not. Optimizers forget what they know of them.
 
     Raises:
-        KnobError: the scheme is unknown, or there is no layer to draw.
+        KnobError: the scheme is unknown, there is no layer to draw, or weights are
+            sharded over processes.
     """
+    check_not_sharded(live, change)
     model, layers = whole(live), _names(live, change)
     if not weighted_layers_of(model, layers):
         layers = []
@@ -169,6 +174,24 @@ def whole(live: Live) -> nn.Module:
     for key, one in live.models.items():
         model.add_module(key, unwrapped(one))
     return model
+
+
+def check_not_sharded(live: Live, change: Change) -> None:
+    """Refuse a change that needs whole weights where each process has a piece.
+
+    Raises:
+        KnobError: a model is inside FSDP or tensor parallelism.
+    """
+    for model in live.models.values():
+        kinds = {kind.__name__ for m in model.modules() for kind in type(m).__mro__}
+        if SHARDS in kinds or any(
+            hasattr(p, "full_tensor") for p in model.parameters()
+        ):
+            raise KnobError(
+                f"the change {change.knob} {change.op} came for a model whose weights "
+                "are sharded over processes; expected a model that holds them whole; "
+                "make the change in the script, before the model is sharded"
+            )
 
 
 def _forgotten(live: Live, names: Sequence[str]) -> list[Callable[[], None]]:
