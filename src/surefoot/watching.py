@@ -183,8 +183,23 @@ def fly(
         if is_terminal(sys.stdin):
             sources.append(Terminal(sys.stdin, say or _log.warning))
     live = Live(models, list(optimizers.values()))
-    tell = run.event
-    run.fly_by(Autopilot(live, policy, streams=optimizers, tell=tell, sources=sources))
+    autopilot = Autopilot(
+        live,
+        policy,
+        streams=optimizers,
+        tell=run.event,
+        sources=sources,
+        measured=partial(_gradient_norms, run),
+    )
+    run.fly_by(autopilot)
+
+
+def _gradient_norms(run: Run, optimizer: torch.optim.Optimizer) -> Any:
+    """The norm of each gradient of its coming update, if the recorder has them."""
+    for recorder in run.streams.values():
+        if recorder.watched.optimizer is optimizer:
+            return recorder.gradient_norms
+    return None
 
 
 def deliver(run: Run, openers: Sequence[Opener]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
@@ -284,3 +285,82 @@ def test_gradients_that_add_up_are_not_answered_by_going_back_again() -> None:
     assert actions(decisions).count("restore") == 1
     assert "are gradients set to zero?" in state.quiet
     assert state.factor == 1.0  # the lower rate is taken back, as it cannot help
+
+
+def test_a_gradient_that_nobody_clears_is_said_and_not_answered() -> None:
+    pile = [
+        replace(one, piled=True, norm=3.0 * i + 3) for i, one in enumerate(calm(60))
+    ]
+    for rules in (GUARD, STEER):
+        state, decisions = flown(pile, rules)
+        assert actions(decisions) == []
+        assert "is zero_grad() missing?" in state.quiet
+        assert state.factor == 1.0
+
+
+def test_one_gradient_like_the_last_is_no_pile() -> None:
+    some = [replace(one, piled=i % 3 != 0) for i, one in enumerate(calm(60))]
+    assert flown(some)[0].quiet == ""
+
+
+@pytest.mark.parametrize("rules", [GUARD, STEER])
+def test_what_is_high_from_the_first_update_on_is_not_the_weights(
+    rules: Rules,
+) -> None:
+    """As where data or loss change: it stays so on the weights of a good state."""
+    steady = [Signal(0, norm=1.0, loss=30.0) for _ in range(200)]
+    state, decisions = flown([*calm(100), *steady], rules)
+    assert actions(decisions).count("restore") == 1
+    assert "not in the weights" in state.quiet
+    assert state.factor == 1.0
+
+
+# --- guard: who is left alone, and who is not ---
+
+
+def spread_losses(count: int, first: float) -> list[Signal]:
+    """Losses that differ by a factor of a hundred from batch to batch."""
+    draw = random.Random(0)
+    losses = [math.exp(draw.gauss(-4.0, 1.5)) for _ in range(count)]
+    return [Signal(0, norm=1.0, loss=one) for one in (first, *losses)]
+
+
+@pytest.mark.parametrize("first", [0.0, 1e-4])
+def test_guard_leaves_a_run_alone_whose_first_loss_was_small_by_chance(
+    first: float,
+) -> None:
+    state, decisions = flown(spread_losses(600, first), GUARD)
+    assert actions(decisions) == []
+    assert state.trend is not None
+    assert state.trend.least < 0.02 < state.trend.level
+
+
+def test_guard_leaves_negative_losses_and_warm_restarts_alone() -> None:
+    falling = [Signal(0, norm=1.0, loss=-1.0 - 0.1 * i) for i in range(200)]
+    restarts = [Signal(0, norm=1.0, loss=2.3 - 2 * (i % 80) / 80) for i in range(400)]
+    few_hard = [
+        Signal(0, norm=1.0, loss=9.0 if i % 8 == 0 else 0.01) for i in range(99)
+    ]
+    for healthy in (falling, restarts, [*calm(50), *few_hard]):
+        assert actions(flown(healthy, GUARD)[1]) == []
+
+
+@pytest.mark.parametrize("growth", [1.05, 1.3])
+def test_guard_goes_back_when_the_loss_grows_without_end(growth: float) -> None:
+    up = [Signal(0, norm=1.0, loss=1.6 * growth**i) for i in range(300)]
+    _, decisions = flown([*calm(60), *up], GUARD)
+    back = next(one for one in decisions if one.action == "restore")
+    assert back.restore is not None
+    assert back.restore < 120
+    assert "diverges" in back.why
+
+
+def test_guard_goes_back_when_three_updates_in_a_row_are_not_finite() -> None:
+    bad = [Signal(0, norm=math.inf, loss=math.inf)] * 4
+    _, decisions = flown([*calm(60), *bad], GUARD)
+    assert actions(decisions) == ["skip"] * 3 + ["restore"]
+
+
+def test_states_are_kept_further_apart_as_a_run_goes_on() -> None:
+    state, _ = flown(calm(1200, noise=1.0))
+    assert [one.step for one in state.kept] == [0, 1045, 1099, 1156]

@@ -336,9 +336,13 @@ def test_room_for_two_states() -> None:
     assert list(training.helm.brake.states) == [60, 80]
 
 
+def nothing(step: int) -> float:
+    return step / 0
+
+
 def test_an_error_of_its_own_costs_the_autopilot_not_the_run() -> None:
     training = Training().train(3)
-    training.helm._gauges.norm = lambda: 1 / 0
+    training.helm._gauges.arm = nothing
     training.train(3)
     assert [one.body["what"] for one in training.told] == ["off"]
     assert "ZeroDivisionError" in training.told[0].body["why"]
@@ -387,3 +391,61 @@ def test_gradient_accumulation_counts_updates() -> None:
             training.optimizer.zero_grad()
     assert training.helm.state.moved == 8
     assert training.told == []
+
+
+@pytest.mark.parametrize("mode", ["guard", "steer"])
+@pytest.mark.parametrize("lag", [0, 4])
+def test_where_gradients_are_never_cleared_it_says_so_and_does_nothing(
+    mode: str, lag: int
+) -> None:
+    def trained(mode: str) -> Training:
+        training = Training(lambda w: torch.optim.SGD(w, lr=0.05), mode)
+        for helm in training.pilot.helms:
+            helm.lag = lag
+        training.optimizer.zero_grad = lambda set_to_none=True: None
+        return training.train(60)
+
+    steered = trained(mode)
+    [event] = steered.told
+    assert "zero_grad() missing" in event.body["why"]
+    assert event.step <= 4 + lag
+    assert same(steered.weights(), trained("advise").weights())
+
+
+def test_norms_that_were_measured_already_are_used() -> None:
+    training = Training(mode="guard").train(3)
+    weights = list(training.model.parameters())
+    taken: list[float] = []
+
+    def measured() -> list[float]:
+        taken.append(1.0)
+        norms = [float("nan") if w.grad is None else w.grad.norm() for w in weights]
+        return [float(norm) for norm in norms]
+
+    training.helm._measured = measured
+    training.train(5)
+    ours = training.helm.state.norms
+    training.helm._measured = lambda: None
+    assert len(taken) == 5
+    other = Training(mode="guard").train(8)
+    assert ours == pytest.approx(other.helm.state.norms, rel=1e-5)
+
+
+def test_an_update_that_another_change_shortens_is_measured_afterwards() -> None:
+    training = Training(mode="advise")
+    apply_changes([Change("clip_norm", "set", 1e-3)], training.live, "", lambda e: None)
+    policy = Policy(mode="steer")
+    pilot = Pilot(
+        training.live, policy, tell=training.told.append, measured=lambda o: [99.0] * 6
+    )
+    training.pilot = pilot
+    training.train(3)
+    assert max(training.helm.state.norms) < 2e-3
+    pilot.close()
+
+
+def test_a_run_of_known_length_is_not_raised_in_its_second_half() -> None:
+    low: Made = lambda w: torch.optim.AdamW(w, lr=1e-5)  # noqa: E731
+    short = Training(low, Policy(mode="steer", steps=40)).train(100)
+    free = Training(low, Policy(mode="steer")).train(100)
+    assert 1 < short.helm.state.factor < free.helm.state.factor / 3

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from surefoot.autopilot.modes import rules_of
 from surefoot.autopilot.policy import Policy, PolicyError, policy_of
 
 
@@ -47,3 +48,12 @@ def test_which_act_by_themselves() -> None:
         mode for mode in ("advise", "guard", "steer", "ask") if policy_of(mode).acts
     }  # type: ignore[arg-type]
     assert acts == {"guard", "steer"}
+
+
+def test_every_setting_is_in_force() -> None:
+    policy = Policy(mode="steer", interventions=3, window=70, pause=9, steps=500)
+    rules = rules_of(policy)
+    assert rules.raising is not None
+    assert (rules.interventions, rules.window, rules.steps) == (3, 70, 500)
+    assert rules.raising.pause == 9
+    assert rules_of(Policy(mode="guard", interventions=3)).interventions == 3

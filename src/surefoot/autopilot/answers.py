@@ -16,7 +16,21 @@ from surefoot.autopilot.frozen import Moments
 from surefoot.autopilot.raising import Climb
 from surefoot.autopilot.signal import Signal
 
+SOON = 5
+"""Updates since a restore from which on losses that were all high tell something."""
+
 # --- the rules, in their order ------------------------------------------------
+
+
+def piled(state: State, signal: Signal, rules: Rules) -> Outcome | None:
+    """Gradients that nobody sets to zero: a fault of the script, and said so."""
+    if not signal.piled or state.piled + 1 < rules.piled or not signal.finite:
+        return None
+    why = (
+        "the gradient of each update has those before it in it (is zero_grad() "
+        "missing?): the fault is in the code, not in the weights"
+    )
+    return _given_up(state, why), GO
 
 
 def thawed(state: State, signal: Signal, rules: Rules) -> Outcome | None:
@@ -34,12 +48,13 @@ def thawed(state: State, signal: Signal, rules: Rules) -> Outcome | None:
     early = signal.step < rule.early
     kept = state.kept[:1] if early else _older(state, signal.step, rules.divergence)
     back = kept[-1]
-    due = 2 * signal.step - back.step + 10
+    # Judged when what it cost is made up for, and it had its window.
+    due = signal.step + max(rules.window, signal.step - back.step + 10)
     trial = state.trial or Trial(
         Kept(signal.step, state.trend), state.rate, state.moments.cap, due
     )
     after = replace(
-        _back_at(state, back, signal.step),
+        _back_at(state, back, signal.step, rules.divergence),
         kept=kept,
         rate=rate,
         moments=Moments(cap=cap),
@@ -70,7 +85,7 @@ def judged(state: State, signal: Signal, rules: Rules) -> Outcome | None:
     if trial is None or signal.step < trial.due or before is None or now is None:
         return None
     after = replace(
-        _back_at(state, trial.before, signal.step),
+        _back_at(state, trial.before, signal.step, rules.divergence),
         rate=trial.rate,
         moments=Moments(cap=trial.cap, off=True),
         trial=None,
@@ -110,12 +125,19 @@ def restored(state: State, signal: Signal, rules: Rules) -> Outcome | None:
     rule = rules.divergence
     trend = _trend(state, signal, rule)
     alarm = _diverged(state, trend, signal, rule)
-    if not alarm or (alarm == "level" and state.above + 1 < rule.row):
+    above, high = _above(state, trend, signal, rule), _high(state, signal)
+    if not alarm or (alarm == "level" and rule.row > 1 and above < rule.row):
         return None
     if not state.kept and signal.finite:
         return None
     if not state.kept or (state.acted is not None and state.moved == 0):
         return _stubborn(state, signal, rules)
+    if state.acted is not None and high >= state.moved >= SOON:
+        why = (
+            "the loss was too high from the first update on that was made from a good "
+            "state: the fault is in the data, the loss or the code, not in the weights"
+        )
+        return _given_up(state, why), GO
     kept = _older(state, signal.step, rule)
     climb = _fallen(state, signal.step, rules)
     soon = state.moved <= rule.soon
@@ -128,7 +150,7 @@ def restored(state: State, signal: Signal, rules: Rules) -> Outcome | None:
     back = kept[-1]
     moments = Moments(cap=state.moments.cap, off=state.moments.off)
     after = replace(
-        _back_at(state, back, signal.step),
+        _back_at(state, back, signal.step, rule),
         kept=kept,
         rate=rate,
         moments=moments,
@@ -153,11 +175,15 @@ def _stubborn(state: State, signal: Signal, rules: Rules) -> Outcome:
             if good
             else "and there is no state to go back to"
         )
-        after = replace(after, quiet=f"{row} updates in a row are bad {reason}")
-        if good:
-            # What was done against it did not help, and could not.
-            after = replace(after, rate=1.0, climb=Climb(), moments=Moments(off=True))
+        why_not = f"{row} updates in a row are bad {reason}"
+        after = _given_up(after, why_not) if good else replace(after, quiet=why_not)
     return after, Decision("skip", why=why, facts=_facts(signal))
+
+
+def _given_up(state: State, why: str) -> State:
+    """Nothing is done any more, and what was done, which could not help, is undone."""
+    still = Moments(off=True)
+    return replace(state, quiet=why, rate=1.0, climb=Climb(), moments=still, trial=None)
 
 
 def accepted(state: State, signal: Signal, rules: Rules) -> Outcome:
@@ -172,6 +198,8 @@ def accepted(state: State, signal: Signal, rules: Rules) -> Outcome:
         norms=spikes.remembered(state.norms, signal, rules.spikes),
         row=0,
         above=_above(state, trend, signal, rules.divergence),
+        high=_high(state, signal),
+        piled=state.piled + 1 if signal.piled else 0,
         moved=state.moved + 1,
         moments=moments,
     )
@@ -214,10 +242,20 @@ def _diverged(
 
 
 def _above(state: State, trend: Trend | None, signal: Signal, rule: Divergence) -> int:
-    """For how many updates in a row the smoothed loss was above the bound."""
-    if signal.loss is None:
+    """How long the smoothed loss has been above the bound, and most losses with it."""
+    if signal.loss is None or state.trend is None:
         return state.above
-    return state.above + 1 if _diverged(state, trend, signal, rule) else 0
+    if not _diverged(state, trend, signal, rule):
+        return 0
+    high = not signal.loss <= divergence.bound_of(state.trend, rule)
+    return max(0, state.above + (1 if high else -1))
+
+
+def _high(state: State, signal: Signal) -> int:
+    """Losses in a row that are too high for the state that was put back."""
+    if signal.loss is None or state.good is None:
+        return state.high
+    return 0 if signal.loss <= state.good else state.high + 1
 
 
 def _older(state: State, step: int, rule: Divergence) -> tuple[Kept, ...]:
@@ -226,14 +264,17 @@ def _older(state: State, step: int, rule: Divergence) -> tuple[Kept, ...]:
     return state.kept[:-1] if near and len(state.kept) > 1 else state.kept
 
 
-def _back_at(state: State, back: Kept, step: int) -> State:
+def _back_at(state: State, back: Kept, step: int, rule: Divergence) -> State:
     """Everything that was learnt from the losses and norms as it was back then."""
+    bound = divergence.bound_of(back.trend, rule) if back.trend else math.inf
     return replace(
         state,
         trend=back.trend,
         norms=back.norms,
         row=0,
         above=0,
+        good=bound if math.isfinite(bound) else None,
+        high=0,
         acted=step,
         moved=0,
     )
@@ -247,7 +288,8 @@ def _worth_keeping(state: State, signal: Signal, rules: Rules) -> bool:
         return True
     rule = rules.divergence
     waited = state.acted is None or signal.step - state.acted >= rule.every
-    due = waited and signal.step - state.kept[-1].step >= rule.every
+    spacing = divergence.spacing(signal.step, rule)
+    due = waited and signal.step - state.kept[-1].step >= spacing
     quiet = state.trend is None or divergence.calm(state.trend, rule)
     well = rules.frozen is None or frozen.worth_keeping(state.moments, rules.frozen)
     return due and quiet and well

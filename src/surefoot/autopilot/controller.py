@@ -34,9 +34,15 @@ def decide(state: State, signal: Signal, rules: Rules) -> Outcome:
         signal = replace(signal, loss=None)
     after, decision = _ruled(answers.settled(state, signal), signal, rules)
     if rules.raising is not None and decision.action != "restore":
-        step, cosine = signal.step, signal.cosine
+        # Gradients with those before in them agree, whatever the rate.
+        step, cosine = signal.step, None if signal.piled else signal.cosine
         climb = raising.climbed(
-            after.climb, step, cosine, rule=rules.raising, fade=signal.fade
+            after.climb,
+            step,
+            cosine,
+            rule=rules.raising,
+            fade=signal.fade,
+            adaptive=signal.noise is not None,
         )
         after = replace(after, climb=climb)
     if rules.warming is not None:
@@ -62,7 +68,7 @@ def _ruled(state: State, signal: Signal, rules: Rules) -> Outcome:
     # is skipped. One that comes in time may be that of the outlier.
     late = signal.late and signal.finite
     last: tuple[Rule, ...] = (answers.skipped, answers.restored)
-    first = (answers.thawed, answers.judged, answers.unmoved)
+    first = (answers.piled, answers.thawed, answers.judged, answers.unmoved)
     steps = (*first, *(reversed(last) if late else last))
     for rule in steps:
         outcome = rule(state, signal, rules)

@@ -5,6 +5,7 @@ Nothing but numbers and words, so that a state can be written down and read agai
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,7 +29,25 @@ class Rules:
     warming: Warming | None = field(default_factory=Warming)
     interventions: int = 20
     stubborn: int = 12
+    piled: int = 3
+    window: int = 50
+    steps: int | None = None
     keeps: bool = True
+
+    def fade(self, step: int) -> float:
+        """How far a run of known length is: the share of its rate under a cosine.
+
+        Some rules end with the early part of a run. Of a schedule that falls they see
+        where that is; a rate that stays does not show it.
+
+        >>> [round(Rules(steps=100).fade(step), 2) for step in (0, 50, 100, 200)]
+        [1.0, 0.5, 0.0, 0.0]
+        >>> Rules().fade(10**6)
+        1.0
+        """
+        if self.steps is None:
+            return 1.0
+        return (1 + math.cos(math.pi * min(1.0, step / self.steps))) / 2
 
     def __post_init__(self) -> None:
         if self.keeps and self.divergence.held < 1:
@@ -62,7 +81,10 @@ class State:
         trend: how the loss went.
         norms: of the last accepted gradients.
         row: updates skipped in a row.
-        above: updates in a row after which the smoothed loss was too high.
+        above: how long the smoothed loss has been too high, see `Divergence.row`.
+        good: the bound as it was at the state that was put back last.
+        high: losses in a row above that, from then on.
+        piled: updates in a row whose gradient had the one before still in it.
         kept: states to go back to, oldest first; the first is held for good.
         rate: factor of the learning rate that alarms left.
         acted: the step of the last restore; None before the first.
@@ -79,6 +101,9 @@ class State:
     norms: tuple[float, ...] = ()
     row: int = 0
     above: int = 0
+    good: float | None = None
+    high: int = 0
+    piled: int = 0
     kept: tuple[Kept, ...] = ()
     rate: float = 1.0
     acted: int | None = None

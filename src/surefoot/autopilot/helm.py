@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,19 +16,29 @@ from surefoot.autopilot.apply import apply_changes
 from surefoot.autopilot.brake import Brake
 from surefoot.autopilot.controller import decide, limits_for
 from surefoot.autopilot.flight import Decision, Rules, State
-from surefoot.autopilot.gauges import Gauges
+from surefoot.autopilot.gauges import SUMS, Gauges
 from surefoot.autopilot.live import KnobError, Live
+from surefoot.autopilot.piling import Piling
 from surefoot.autopilot.ranks import Ranks, row_of
 from surefoot.autopilot.reading import LAG, Reading, on_host
 from surefoot.autopilot.signal import Signal
 from surefoot.blackbox.state import Trained
-from surefoot.gradients.norms import grad_scale, weights_of
+from surefoot.gradients.norms import grad_scale, total_norm, weights_of
 from surefoot.probes.shield import Shield
 from surefoot.schedules.lending import lend
 from surefoot.schedules.stepping import steps_of
 from surefoot.types import Change, Event
 
 Tell = Callable[[Event], None]
+
+Measured = Callable[[], "Tensor | Sequence[float] | None"]
+"""Norms of the gradients of the coming update, NaN where there is none; None where
+they are not known."""
+
+
+def nobody_measured() -> None:
+    """No norms are known."""
+
 
 KEY = "surefoot.helm"
 """Where an optimizer keeps who steers it: copies and pickles do not have it."""
@@ -42,10 +53,17 @@ class Helm:
     """Steers one optimizer from its hooks, from `__init__` until `close`.
 
     `lag` is after how many updates the numbers of one are read: none on the CPU.
+    `measured` gives the norms of the gradients where somebody took them already.
     """
 
     def __init__(
-        self, trained: Trained, optimizer: Optimizer, *, rules: Rules, tell: Tell
+        self,
+        trained: Trained,
+        optimizer: Optimizer,
+        *,
+        rules: Rules,
+        tell: Tell,
+        measured: Measured = nobody_measured,
     ) -> None:
         self.optimizer = optimizer
         self.rules = rules
@@ -59,6 +77,7 @@ class Helm:
         self._tell = tell
         self._ranks = Ranks()
         self._gauges = Gauges(optimizer)
+        self._piling = Piling(optimizer, Shield(self._lost))
         self._live = Live(trained.models, [optimizer], brake=self.brake)
         self._shield = Shield(lambda name, error: self._say("off", why=error))
         self._losses: list[Tensor] = []
@@ -66,6 +85,8 @@ class Helm:
         self._stale = False
         self._peak, self._told_factor, self._quiet = 0.0, 1.0, ""
         self._pending: deque[Reading] = deque()
+        # What another action of ours changes comes after whoever measured.
+        self._measured = nobody_measured if steps_of(optimizer).acting else measured
         self._leave = steps_of(optimizer).add(self._before, self._after)
         # After our own action, which decides on the factor of the step.
         self._take_back = lend([optimizer], self._lent)
@@ -83,6 +104,7 @@ class Helm:
         """Take the hooks off; the weights stay as they are."""
         self._take_back()
         self._leave()
+        self._piling.close()
         self.optimizer.__dict__.pop(KEY, None)
         self.brake.release()
         self.brake.drop(())
@@ -103,6 +125,8 @@ class Helm:
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self.brake.release()
         self._live.step += 1
+        if "autopilot" not in self._shield.off:
+            self._piling.arm(self._live.step)
 
     def _act(self) -> None:
         """Measure, decide, and carry out."""
@@ -130,10 +154,10 @@ class Helm:
         known = [one.reshape(()).float() for one in losses]
         loss = torch.stack(known).mean() if known else 0.0
         steering = self.rules.frozen is not None or self.rules.raising is not None
-        noise, cosine = self._gauges.look() if steering else (None, None)
-        values = [loss, float(bool(known)), self._gauges.norm()]
-        looks = [0.0 if noise is None else noise, 0.0 if cosine is None else cosine]
-        row = self._ranks.mean(row_of([*values, *looks], self._home))
+        looked = self._gauges.look() if steering else None
+        sums = torch.zeros(SUMS) if looked is None else looked
+        values = [loss, float(bool(known)), self._norm(), self._piling.seen(), sums]
+        row = self._ranks.mean(row_of(values, self._home))
         copy, arrived = on_host(row)
         limits = limits_for(self.state, self.rules)
         if self.lag:
@@ -142,14 +166,24 @@ class Helm:
             step=self._live.step,
             row=copy,
             arrived=arrived,
-            looked=cosine is not None,
-            moments=noise is not None,
+            looked=looked is not None,
             scaled=grad_scale(self.optimizer) is not None,
-            fade=self._fade(),
+            fade=min(self._fade(), self.rules.fade(self._live.step)),
             limits=limits,
             late=self._late,
             keepable=self._copied(),
         )
+
+    def _norm(self) -> Tensor | float:
+        """2-norm of the whole gradient, unscaled."""
+        known = None if self._ranks.size > 1 else self._measured()
+        held = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        scaled = grad_scale(self.optimizer) is not None
+        if known is None or scaled or len(known) != held:
+            return total_norm(self.optimizer)
+        if isinstance(known, Tensor):
+            return torch.linalg.vector_norm(known.nan_to_num(0.0, posinf=math.inf))
+        return math.sqrt(sum(one * one for one in known if one == one))
 
     def _copied(self) -> bool:
         """Whether the state before this update can be kept once it is judged.
@@ -174,7 +208,7 @@ class Helm:
     def _carry_out(self, decision: Decision, signal: Signal) -> None:
         """All that the decision and the state ask for."""
         brake, state, why = self.brake, self.state, decision.why or RAISED
-        brake.fade = signal.fade
+        brake.fade = self._fade()
         if decision.keep:
             self._keep(signal.step)
         if decision.restore is not None:
@@ -234,6 +268,9 @@ class Helm:
     ) -> None:
         tell = _nobody if quietly else self._tell
         apply_changes([Change(knob, op, amount)], self._live, why, tell)
+
+    def _lost(self, name: str, error: str) -> None:
+        self._say(f"{name}: off", why=error)
 
     def _say(self, what: str, *, why: str) -> None:
         self._tell(Event(self._live.step, "autopilot", {"what": what, "why": why}))

@@ -17,7 +17,7 @@ from surefoot.autopilot.advice import advice, live_remedy
 from surefoot.autopilot.asking import Asker, Question, Source
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.autopilot.on_trial import OnTrial
-from surefoot.autopilot.pilot import Pilot
+from surefoot.autopilot.pilot import Pilot, nobody_measured_of
 from surefoot.autopilot.policy import Policy
 from surefoot.probes.shield import Shield
 from surefoot.types import Diagnosis, Event, Prescription
@@ -38,6 +38,8 @@ class Autopilot:
         policy: how much it may do.
         tell: who hears of everything that is said and done.
         sources: who may be asked; needed for "ask" only.
+        measured: gives the norms of the gradients of an optimizer's coming update,
+            where somebody took them already.
 
     Raises:
         KnobError: an optimizer has an autopilot already, or cannot have one.
@@ -51,6 +53,7 @@ class Autopilot:
         streams: Mapping[str, Optimizer],
         tell: Callable[[Event], None],
         sources: Sequence[Source] = (),
+        measured: Callable[[Optimizer], Any] = nobody_measured_of,
     ) -> None:
         self.policy = policy
         self._streams, self._tell = streams, tell
@@ -61,7 +64,7 @@ class Autopilot:
         self._live = Live(live.models, live.optimizers, step=live.step)
         if policy.mode == "ask":
             _refuse_several_processes()
-        self._pilot = Pilot(live, policy, tell=tell)
+        self._pilot = Pilot(live, policy, tell=tell, measured=measured)
         self._trial: OnTrial | None = None
         self._asker: Asker | None = None
         if policy.mode != "advise":

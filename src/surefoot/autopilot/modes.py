@@ -8,12 +8,14 @@ from dataclasses import replace
 from surefoot.autopilot.divergence import Divergence
 from surefoot.autopilot.flight import Rules
 from surefoot.autopilot.policy import Policy
+from surefoot.autopilot.raising import Raising
 from surefoot.autopilot.spikes import Spikes
 
 GUARDED = Divergence(
     progress=0.9,
     deviations=20.0,
     first=0.3,
+    opening=10,
     most=None,
     far=5.0,
     smooth=0.1,
@@ -34,7 +36,13 @@ def rules_of(policy: Policy, *, optimizers: int = 1) -> Rules:
     losses may work against each other, as in a GAN: there a loss that rises is no
     alarm.
     """
-    rules = Rules(interventions=policy.interventions)
+    raising = Raising(pause=policy.pause)
+    rules = Rules(
+        interventions=policy.interventions,
+        window=policy.window,
+        steps=policy.steps,
+        raising=raising,
+    )
     if policy.mode != "steer":
         rules = replace(
             rules,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,10 @@ from surefoot.gradients.norms import weights_of
 from surefoot.types import Event
 
 
+def nobody_measured_of(optimizer: Optimizer) -> None:
+    """No norms are known."""
+
+
 class Pilot:
     """The autopilot of one run: on each optimizer, from now until `close()`.
 
@@ -26,6 +32,8 @@ class Pilot:
         live: the models and optimizers of the run.
         policy: how much it may do; "advise" and "ask" do nothing by themselves.
         tell: who hears of everything that is done.
+        measured: gives the norms of the gradients of an optimizer's coming update,
+            where somebody took them already.
 
     Raises:
         KnobError: an optimizer has an autopilot already, or cannot have one.
@@ -45,7 +53,12 @@ class Pilot:
     """
 
     def __init__(
-        self, live: Live, policy: Policy, *, tell: Callable[[Event], None]
+        self,
+        live: Live,
+        policy: Policy,
+        *,
+        tell: Callable[[Event], None],
+        measured: Callable[[Optimizer], Any] = nobody_measured_of,
     ) -> None:
         self.live, self.policy = live, policy
         chosen = live.optimizers if policy.acts else ()
@@ -55,7 +68,13 @@ class Pilot:
         for optimizer in chosen:
             trained = _trained_by(optimizer, live)
             rules = rules_of(policy, optimizers=len(chosen))
-            helm = Helm(trained, optimizer, rules=rules, tell=tell)
+            helm = Helm(
+                trained,
+                optimizer,
+                rules=rules,
+                tell=tell,
+                measured=partial(measured, optimizer),
+            )
             helm.memory = policy.memory_bytes // len(chosen)
             self.helms.append(helm)
 

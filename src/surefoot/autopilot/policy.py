@@ -29,12 +29,15 @@ class Policy:
         interventions: how many times it may restore a state or apply a remedy. Once
             they are spent it only watches, and says so.
         window: updates after which a remedy is judged; one that did not help is
-            undone.
-        pause: updates between two remedies, so that one can show what it does.
+            undone. In "steer" not before the updates that it took back are made up.
+        pause: updates between two remedies, so that one can show what it does. Going
+            back from what diverges is none that waits; in "steer" the rate is not
+            raised for so long after it.
         memory: for states to go back to, in host memory, such as "1GB". A state is
             the weights and what the optimizer remembers of them.
-        steps: how many updates the run will make, if known. Without it, the shape of
-            the learning rate schedule tells how far it is.
+        steps: how many updates the run will make, if known. "steer" raises no rate in
+            the second half, and puts nothing back for frozen moments after the first
+            third. Without it, a schedule that falls tells how far the run is.
 
     Raises:
         PolicyError: a setting means nothing; it says which.

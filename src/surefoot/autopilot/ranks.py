@@ -8,7 +8,7 @@ exchange, since one that waits alone would wait for ever.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -87,14 +87,16 @@ def _waited(count: Callable[[], int], wanted: int, *, times: int = 1) -> int:
     return found
 
 
-def row_of(values: list[Tensor | float], home: torch.device) -> Tensor:
-    """Numbers from anywhere as one row, shape `[len(values)]`, float64 on the host.
+def row_of(values: Sequence[Tensor | float], home: torch.device) -> Tensor:
+    """Numbers from anywhere as one row, shape `[n]`, float64 on the host.
+
+    A row of numbers counts as so many.
 
     Those of sharded tensors are made whole: all ranks take part.
     """
     kind = torch.float64 if home.type == "cpu" else torch.float32
     whole = [_whole(torch.as_tensor(value)) for value in values]
-    return torch.stack([one.to(home, kind).reshape(()) for one in whole])
+    return torch.cat([one.to(home, kind).reshape(-1) for one in whole])
 
 
 def _whole(value: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surefoot.autopilot.gauges import cosine_of, noise_of
 from surefoot.autopilot.signal import Limits, Signal
 
 LAG = 4
@@ -18,18 +19,17 @@ nobody waits. All ranks read them at the same update."""
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was measured of one update: `[loss, losses, norm, noise, cosine]`.
+    """What was measured of one update: `[loss, losses, norm, piled]`, and five sums.
 
-    `losses` is whether there was a loss; `looked` and `moments` say whether cosine
-    and noise were measured. `scaled` is whether a GradScaler decides by itself about
-    a gradient that is not finite.
+    `losses` is whether there was a loss, `piled` whether the gradient before is still
+    in this one; `looked` says whether the sums of `gauges` were taken. `scaled` is
+    whether a GradScaler decides by itself about a gradient that is not finite.
     """
 
     step: int
     row: Tensor
     arrived: Any
     looked: bool
-    moments: bool
     scaled: bool
     fade: float
     limits: Limits
@@ -40,18 +40,19 @@ class Reading:
         """The numbers, waited for; None where a GradScaler skips the update."""
         if self.arrived is not None:
             self.arrived.synchronize()
-        loss, losses, norm, noise, cosine = self.row.tolist()
+        loss, losses, norm, piled, *sums = self.row.tolist()
         if self.scaled and not math.isfinite(norm):
             return None
         return Signal(
             step=self.step,
             norm=norm,
             loss=loss / losses if losses > 0 else None,
-            noise=noise if self.moments else None,
-            cosine=cosine if self.looked else None,
+            noise=noise_of(sums) if self.looked else None,
+            cosine=cosine_of(sums) if self.looked else None,
             fade=self.fade,
             limits=self.limits,
             late=self.late,
+            piled=piled > 0,
             keepable=self.keepable,
         )
 

@@ -40,6 +40,7 @@ class Signal:
         fade: the schedule's learning rate over its highest so far.
         limits: those that were in force for this update.
         late: whether the loss is that of the update before.
+        piled: whether the gradient of the update before is still in this one.
         keepable: whether the state before this update can be kept, or was copied.
     """
 
@@ -51,6 +52,7 @@ class Signal:
     fade: float = 1.0
     limits: Limits = Limits()
     late: bool = False
+    piled: bool = False
     keepable: bool = True
 
     @property

@@ -92,7 +92,7 @@ class Recorder:
         self._last_update = time.perf_counter()
         self._flushed_step = 0
         self._flushed_at = time.monotonic()
-        self._gradient_norms: Any = None
+        self._gradient_norms: tuple[int, Any] = (-1, None)
         self.find: Callable[[], Watched] = lambda: watched
         self.on_first_step: Callable[[], None] = lambda: None
         self._handles = [
@@ -149,7 +149,7 @@ class Recorder:
     def put(self, reading: Reading) -> None:
         """Keep one reading until the next flush."""
         if reading.quantity == "grad_norm":
-            self._gradient_norms = reading.values
+            self._gradient_norms = reading.step, reading.values
         ring = self._rings.get(reading.quantity)
         fits = ring is not None and ring.fits(reading)
         if ring is not None and (ring.full or not fits):
@@ -159,9 +159,15 @@ class Recorder:
             self._rings[reading.quantity] = ring
         ring.put(reading)
 
+    @property
+    def gradient_norms(self) -> Any:
+        """The norm of each gradient of the coming update, if measured already."""
+        step, norms = self._gradient_norms
+        return norms if step == self.step else None
+
     def take_gradient_norms(self) -> Any:
         """The norm of each gradient at the last update, as measured; goes out once."""
-        norms, self._gradient_norms = self._gradient_norms, None
+        (_, norms), self._gradient_norms = self._gradient_norms, (-1, None)
         return norms
 
     def flush(self) -> None:

@@ -54,6 +54,11 @@ class Steps:
 
         return undo
 
+    @property
+    def acting(self) -> bool:
+        """Whether anything is done before a step."""
+        return any(before is not None for before, _ in self._actions)
+
     def _remove(self) -> None:
         """No action is left, so the hooks go too."""
         for hook in self._hooks:
