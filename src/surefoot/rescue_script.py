@@ -19,6 +19,7 @@ from pathlib import Path
 from surefoot.experiments.trial import SEED, TrialError
 from surefoot.record.folder import DEFAULT_FOLDER
 from surefoot.record.reader import RecordReader
+from surefoot.record.rescues import add_rescue
 from surefoot.record.schema import RecordError
 from surefoot.report.page import write_report
 from surefoot.report.text import verdict_text
@@ -28,11 +29,12 @@ from surefoot.rescue.mirror import KEPT
 from surefoot.rescue.rescue import Rescue, rescue
 from surefoot.rescue.script_trainer import ScriptTrainer
 from surefoot.rescue.search import BUDGET
-from surefoot.rescue.told import rescue_json, rescue_text
+from surefoot.rescue.told import rescue_json, rescue_text, rescue_told
 from surefoot.terminal.follow import strict
 from surefoot.types import Verdict
 
 GOOD, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
+ENDED_WELL = ("healthy", "improved", "repaired")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +64,8 @@ def _rescued(
         records=Path(options.folder).absolute(),
         workplace=place,
     )
-    found = rescue(trainer, budget=options.budget, tell=_say)
+    search = not options.alarms_only
+    found = rescue(trainer, budget=options.budget, search=search, tell=_say)
     kept = _keep(trainer, found)
     verdict = None
     if found.best is not None and options.seeds > 1:
@@ -77,7 +80,7 @@ def _rescued(
         ]
         verdict = confirmed(found, others, tell=_say)
     _show(options, found, verdict, kept)
-    return GOOD if found.ending in ("healthy", "repaired") else BAD
+    return GOOD if found.ending in ENDED_WELL else BAD
 
 
 def _check(options: argparse.Namespace, arguments: Sequence[str]) -> None:
@@ -116,14 +119,14 @@ def _show(
     kept: Path | None,
 ) -> None:
     text = rescue_text(found)
+    if found.first.record is not None:
+        add_rescue(found.first.record, rescue_told(found))
     if verdict is not None:
         text = f"{text}\n\n{verdict_text(verdict)}"
     if options.report and found.first.record is not None:
         verdicts = () if verdict is None else (verdict,)
         with RecordReader(found.first.record) as reader:
-            write_report(
-                reader, found.first.diagnoses, options.report, verdicts, note=text
-            )
+            write_report(reader, found.first.diagnoses, options.report, verdicts)
     if options.json:
         body = {**rescue_json(found), "kept": kept and str(kept)}
         body["verdict"] = None if verdict is None else verdict.interval
@@ -153,6 +156,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seeds", type=int, default=1, help="verify on so many; needs {seed} after --"
+    )
+    parser.add_argument(
+        "--alarms-only",
+        action="store_true",
+        help="leave a run without an alarm alone: train it once",
     )
     parser.add_argument("--folder", default=DEFAULT_FOLDER, help="where records go")
     parser.add_argument("--report", default="", help="write a report page to this file")

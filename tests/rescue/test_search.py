@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
+from surefoot.record.rescues import add_rescue, rescues_of
 from surefoot.rescue.attempt import Attempt, Measure, Plan
 from surefoot.rescue.candidates import candidates, moment, out_of_reach
 from surefoot.rescue.judge import TRAINING_LOSS, helped, judged_by
 from surefoot.rescue.rescue import rescue
 from surefoot.rescue.search import MOVES, with_rate
-from surefoot.rescue.told import rescue_json, rescue_text
+from surefoot.rescue.told import rescue_json, rescue_text, rescue_told
 from surefoot.types import Change, Diagnosis, Evidence, Finding, Prescription
 
 STEPS = 100
@@ -69,17 +71,74 @@ def near(best: float) -> Callable[[Plan], float]:
     return lambda plan: max(0.1, 0.95 - 0.3 * abs(math.log10(rate_of(plan) / best)))
 
 
-def test_a_healthy_run_is_trained_once_and_left_alone() -> None:
+def test_a_healthy_run_is_trained_once_if_only_alarms_count() -> None:
     trainer = Scripted(lambda plan: 0.5, ())
-    found = rescue(trainer)
+    found = rescue(trainer, search=False)
     assert found.ending == "healthy"
     assert trainer.asked == [Plan()]
     assert found.spent == 0
 
 
+def test_a_healthy_run_that_nothing_betters_early_is_left_alone() -> None:
+    trainer = Scripted(lambda plan: 0.5, ())
+    found = rescue(trainer)
+    assert found.ending == "healthy"
+    assert found.best is None
+    assert all(plan.until for plan in trainer.asked[1:])
+    assert found.spent < 2
+    assert "nothing was changed" in rescue_text(found)
+
+
+def test_a_run_without_an_alarm_is_changed_only_for_twice_the_least_gain() -> None:
+    for better, ending in ((0.535, "healthy"), (0.56, "improved")):
+        trainer = Scripted(lambda plan, to=better: to if plan.changes else 0.5, ())
+        found = rescue(trainer)
+        assert found.ending == ending
+        assert found.cause is None
+        said = "No alarm was raised, but this is better" in rescue_text(found)
+        assert said == (ending == "improved")
+
+
+def test_a_rate_that_is_wrong_without_an_alarm_is_found() -> None:
+    found = rescue(Scripted(near(0.1), ()))
+    assert found.ending == "improved"
+    assert found.best is not None
+    assert rate_of(found.best.attempt.plan) == pytest.approx(0.1, rel=0.6)
+
+
 def test_a_finding_that_is_no_alarm_is_no_reason_to_act() -> None:
     trainer = Scripted(lambda plan: 0.5, (diagnosis(lr(0.1), severity="info"),))
-    assert rescue(trainer).ending == "healthy"
+    assert rescue(trainer, search=False).ending == "healthy"
+
+
+def test_what_still_alarms_is_met_on_top_of_what_helped() -> None:
+    first, second = (Change("init", "set", "xavier_normal"),), lr(0.1)
+    early = diagnosis(first)
+
+    @dataclass
+    class Two(Scripted):
+        def attempt(self, plan: Plan) -> Attempt:
+            attempt = super().attempt(plan)
+            if plan.changes == first and plan.until is None:
+                return replace(attempt, diagnoses=(diagnosis(second),))
+            return attempt
+
+    def accuracy(plan: Plan) -> float:
+        if not set(first) <= set(plan.changes):
+            return 0.1
+        return 0.95 if plan.changes == (*first, *second) else 0.6
+
+    found = rescue(Two(accuracy, (early,)))
+    assert found.best is not None
+    assert found.best.attempt.plan.changes == (*first, *second)
+    assert found.best.name == "remedy 0, then remedy 0"
+    assert found.spent <= 3.0 + 1e-6
+
+
+def test_a_warm_up_is_no_longer_than_the_run_can_bear() -> None:
+    warm = (Change("warmup_steps", "set", 100.0),)
+    of = {n: candidates((diagnosis(warm),), n)[0].prescription for n in (300, 9000)}
+    assert [float(one.changes[0].amount) for one in of.values()] == [30.0, 100.0]
 
 
 @pytest.mark.parametrize("best", [0.02, 0.1, 0.5, 3.0])
@@ -194,6 +253,17 @@ def test_moves_change_the_plan_and_can_be_taken_back() -> None:
     assert with_rate(with_rate(plan, 4.0), 0.25) in (plan, with_rate(plan, 1.0))
     assert with_rate(plan, 2.0).changes == (Change("eps", "set", 1e-8),)
     assert all(move(plan) != plan for move in MOVES)
+
+
+def test_what_the_page_shows_begins_with_the_run_left_alone(tmp_path: Path) -> None:
+    found = rescue(Scripted(near(0.1), (diagnosis(lr(0.1)),)))
+    add_rescue(tmp_path / "net.surefoot", rescue_told(found))
+    (read,) = rescues_of(tmp_path / "net.surefoot")
+    assert read == rescue_told(found)
+    assert read.attempts[0].changes == ()
+    assert read.attempts[0].value == pytest.approx(0.65)
+    assert [one.value for one in read.attempts if one.chosen] == [pytest.approx(0.95)]
+    assert read.headline in rescue_text(found)
 
 
 def test_what_is_told_is_json() -> None:

@@ -233,6 +233,25 @@ export interface Run {
   versions: Record<string, string>;
 }
 
+/** One training of a rescue; the first is the run as it was. */
+export interface RescueAttempt {
+  changes: string[];
+  value: number | string | null;
+  losses: (number | string)[];
+  /** How much of the run it took. */
+  share: number;
+  chosen: boolean;
+  detail: string;
+}
+
+/** What a rescue came to. */
+export interface Rescued {
+  headline: string;
+  metric: string;
+  attempts: RescueAttempt[];
+  spent: number;
+}
+
 /** How far the diagnosis is: of the whole run, of it so far, or still to come. */
 export interface Judged {
   state: "final" | "so_far" | "pending" | "failed";
@@ -253,6 +272,7 @@ export interface PageData {
   verdicts: Verdict[];
   /** Pages of before have none. */
   replays?: Replayed[];
+  rescues?: Rescued[];
   events: RunEvent[];
   /** Plain sentences: what was left out to keep the page small. */
   left_out: string[];
@@ -306,6 +326,7 @@ export interface VerdictAnswer {
   verdicts: Verdict[];
   /** Pages of before have none. */
   replays?: Replayed[];
+  rescues?: Rescued[];
   /** Events from number `events_from` on. */
   events: RunEvent[];
   events_from: number;

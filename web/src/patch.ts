@@ -47,9 +47,9 @@ function placed(stream: StreamData, wish: Wish, panel: PanelData, names: string[
 
 /** The page with what is told in words. */
 export function withVerdict(data: PageData, answer: VerdictAnswer): PageData {
-  const { run, judged, diagnoses, verdicts, replays } = answer;
+  const { run, judged, diagnoses, verdicts, replays, rescues } = answer;
   const events = [...data.events.slice(0, answer.events_from), ...answer.events];
-  return { ...data, run, judged, diagnoses, verdicts, replays: replays ?? [], events };
+  return { ...data, run, judged, diagnoses, verdicts, replays: replays ?? [], rescues: rescues ?? [], events };
 }
 
 /** A page loaded again, with the panels that only the page of before held. */

@@ -103,6 +103,7 @@ export function reportSource(data: PageData): Source {
       Promise.resolve({
         run: data.run, judged: data.judged, diagnoses: data.diagnoses, verdicts: data.verdicts,
         replays: data.replays ?? [],
+        rescues: data.rescues ?? [],
         events: data.events.slice(from), events_from: from,
       }),
     followRuns: () => () => undefined,

@@ -19,6 +19,7 @@ from pathlib import Path
 from surefoot.record.folder import name_of
 from surefoot.record.reader import RecordReader
 from surefoot.record.replays import replays_path
+from surefoot.record.rescues import rescues_path
 from surefoot.record.schema import SUFFIX, RecordError
 from surefoot.record.trials import trials_path
 
@@ -45,10 +46,11 @@ class UnknownRunError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Changes whenever a record, its journal, its trials or its replays do.
+    """Changes whenever a record, its journal, its trials or replays do.
 
     `record`, `journal` and `trials` hold a file's number, size in bytes and time of
-    change in ns, and are empty where there is no such file; replays go with trials.
+    change in ns, and are empty where there is no such file; replays and
+    rescues go with trials.
     """
 
     record: tuple[int, ...]
@@ -201,7 +203,8 @@ def mark_of(path: Path) -> Mark:
     """The mark of a record as it is now; of empty parts where it is gone."""
     record = str(path)
     journals = _state(f"{record}-wal") + _state(f"{record}-journal")
-    tried = _state(str(trials_path(path))) + _state(str(replays_path(path)))
+    beside = (trials_path(path), replays_path(path), rescues_path(path))
+    tried = tuple(part for file in beside for part in _state(str(file)))
     return Mark(_state(record), journals, tried)
 
 

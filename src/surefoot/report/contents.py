@@ -13,6 +13,7 @@ from typing import Literal
 
 from surefoot.diagnosis.in_use import seen
 from surefoot.record.replays import Replayed, replays_of
+from surefoot.record.rescues import Rescued, rescues_of
 from surefoot.report.batches import outstanding
 from surefoot.report.fields import carried_fields, field_offers
 from surefoot.report.packing import (
@@ -121,10 +122,10 @@ def told(
     judged: Judged | None = None,
     events_from: int = 0,
 ) -> dict[str, Json]:
-    """All that is told in words: run, judged, diagnoses, verdicts, replays, events.
+    """All that is told in words: run, judged, diagnoses, what was tried, events.
 
     Events from number `events_from` on; VerdictAnswer of the page but for that
-    number itself. Replays are those that lie beside the record.
+    number itself. Replays and rescues are those that lie beside the record.
     """
     events = record.events()
     run = run_facts(record, events)
@@ -135,6 +136,7 @@ def told(
         "diagnoses": [jsonable(asdict(one)) for one in diagnoses],
         "verdicts": [jsonable(asdict(one)) for one in verdicts],
         "replays": [_replayed(one) for one in replays_of(record.path)[-_REPLAYS:]],
+        "rescues": [_rescued(one) for one in rescues_of(record.path)[-1:]],
         "events": [_event(one) for one in events[events_from:]],
     }
 
@@ -145,6 +147,14 @@ def _replayed(told: Replayed) -> dict[str, Json]:
     body["recorded"] = _short(told.recorded)
     for row, branch in zip(body["branches"], told.branches, strict=True):
         row["losses"] = _short(branch.losses)
+    return {key: jsonable(value) for key, value in body.items()}
+
+
+def _rescued(told: Rescued) -> dict[str, Json]:
+    """Likewise of a rescue."""
+    body = asdict(told)
+    for row, attempt in zip(body["attempts"], told.attempts, strict=True):
+        row["losses"] = _short(attempt.losses)
     return {key: jsonable(value) for key, value in body.items()}
 
 

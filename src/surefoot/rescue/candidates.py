@@ -6,8 +6,9 @@ acts. Where the likeliest cause lies in the code or in the data, there is none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from surefoot.types import Change, Diagnosis, Prescription
 
@@ -35,6 +36,20 @@ does its harm at the end of a warm-up."""
 LEAD, LEAST_LEAD = 0.02, 5
 """Steps before an onset, as a share of the run and at least: a symptom is seen a few
 steps after what made it."""
+
+
+WARM_UP = 0.1
+"""Share of the run that a warm-up may take, as in Devlin et al. 2019 (arXiv:1810.04805)
+and Mosbach et al. 2021; a prescription does not know how long the run is."""
+
+LEAST_WARM_UP = 10
+
+FAR = 10.0
+"""A rate that is to be moved by more than this factor is tried half of the way too, in
+decades: the ratio it rests on was measured in a run that was broken already."""
+
+STEPS_OF_RATE = (0.25, 4.0)
+"""Factors by which the rate of a run without an alarm is moved first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +94,61 @@ def candidates(diagnoses: Sequence[Diagnosis], steps: int) -> tuple[Candidate, .
     found: dict[tuple[Change, ...], Candidate] = {}
     for one in diagnoses:
         for prescription in one.prescriptions if one.confidence >= least else ():
-            if prescription.changes and prescription.changes not in found:
-                at = moment(prescription.changes, one.onset, steps)
-                found[prescription.changes] = Candidate(
-                    prescription, one.cause, at, one.onset
-                )
+            fits = fitted(prescription, steps)
+            at = moment(fits.changes, one.onset, steps)
+            for each in (fits, *([] if at else halfway(fits))):
+                if each.changes and each.changes not in found:
+                    found[each.changes] = Candidate(each, one.cause, at, one.onset)
     return tuple(found.values())
+
+
+def halfway(prescription: Prescription) -> list[Prescription]:
+    """The same with half of a far move of the rate, in decades; none for other moves.
+
+    >>> far = Prescription("slower", (Change("lr", "scale", 0.0025),), "", "")
+    >>> halfway(far)[0].changes[0].amount
+    0.05
+    """
+    if len(prescription.changes) != 1:
+        return []
+    (change,) = prescription.changes
+    if (change.knob, change.op) != ("lr", "scale"):
+        return []
+    by = float(change.amount)
+    if 1 / FAR <= by <= FAR:
+        return []
+    nearer = replace(change, amount=float(f"{math.sqrt(by):.2g}"))
+    return [replace(prescription, changes=(nearer,))]
+
+
+def unasked(steps: int) -> tuple[Candidate, ...]:
+    """What is tried where nothing alarms: the step size, which fails unseen most often.
+
+    >>> [one.prescription.remedy for one in unasked(100)]
+    ['learning rate × 0.25', 'learning rate × 4', 'warm up the learning rate']
+    """
+    source = "no alarm: only the held-out number speaks for it"
+    rates = [
+        Prescription(
+            f"learning rate × {by:g}", (Change("lr", "scale", by),), "", source
+        )
+        for by in STEPS_OF_RATE
+    ]
+    warm = Change("warmup_steps", "set", float(steps))
+    slowly = Prescription("warm up the learning rate", (warm,), "", source)
+    return tuple(Candidate(one, "") for one in (*rates, fitted(slowly, steps)))
+
+
+def fitted(prescription: Prescription, steps: int) -> Prescription:
+    """A prescription whose warm-up fits a run of so many steps."""
+    most = float(max(LEAST_WARM_UP, round(WARM_UP * steps)))
+
+    def fit(change: Change) -> Change:
+        if change.knob != "warmup_steps" or float(change.amount) <= most:
+            return change
+        return replace(change, amount=most)
+
+    return replace(prescription, changes=tuple(map(fit, prescription.changes)))
 
 
 def moment(changes: Sequence[Change], onset: int, steps: int) -> int:

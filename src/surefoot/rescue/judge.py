@@ -65,8 +65,12 @@ def gain(attempt: Attempt, beside: Attempt, measure: Measure) -> float:
     return one - other
 
 
-def helped(attempt: Attempt, beside: Attempt, measure: Measure) -> bool:
+def helped(
+    attempt: Attempt, beside: Attempt, measure: Measure, *, times: float = 1.0
+) -> bool:
     """Whether an attempt is better than another by more than chance would make it.
+
+    `times` is how many times the least gain that counts is asked for.
 
     >>> from surefoot.rescue.attempt import Plan
     >>> one, other = (Attempt(Plan(), 9, metric=m) for m in (0.95, 0.94))
@@ -78,4 +82,4 @@ def helped(attempt: Attempt, beside: Attempt, measure: Measure) -> bool:
     largest = max(sizes, default=0.0)
     share = measure.higher_is_better and largest <= 1
     least = LEAST_GAIN if share else LEAST_SHARE * largest
-    return gain(attempt, beside, measure) > least
+    return gain(attempt, beside, measure) > times * least

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from surefoot.rescue.attempt import Attempt, Measure, Plan, Trainer
-from surefoot.rescue.candidates import alarming, candidates, out_of_reach
+from surefoot.rescue.candidates import alarming, candidates, out_of_reach, unasked
 from surefoot.rescue.judge import gain, judged_by
 from surefoot.rescue.search import BUDGET, Search, Tell, Tried
 from surefoot.types import Diagnosis
 
-Ending = Literal["healthy", "repaired", "out of reach", "no remedy helped"]
+Ending = Literal["healthy", "improved", "repaired", "out of reach", "no remedy helped"]
+
+UNASKED = 2.0
+"""How many times the least gain a run without an alarm must win before it is changed:
+nothing speaks for the change but the number by which it was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """What a rescue came to.
+    """What a rescue came to; "improved" is a run that raised no alarm.
 
     `first` is the run as the user wrote it, the do-nothing branch; `best` the attempt
     that helped, None if there is none. `spent` is what was spent on top of `first`, in
@@ -39,13 +43,18 @@ class Rescue:
 
 
 def rescue(
-    trainer: Trainer, *, budget: float = BUDGET, tell: Tell = lambda text: None
+    trainer: Trainer,
+    *,
+    budget: float = BUDGET,
+    search: bool = True,
+    tell: Tell = lambda text: None,
 ) -> Rescue:
     """Train; if the run is not healthy, find what helps, and train with that.
 
     Args:
         trainer: trains from scratch under a plan, from the same seed each time.
         budget: what may be spent on top of the run itself, in lengths of it.
+        search: whether a run without an alarm is asked for a better step size too.
         tell: hears what is done next.
 
     Raises:
@@ -59,18 +68,27 @@ def rescue(
     tell("training as it is")
     first = trainer.attempt(Plan())
     found = alarming(first.diagnoses)
-    measure = judged_by((first,), trainer.measure)
-    if not found:
-        return Rescue("healthy", first, measure)
-    if out_of_reach(found) is not None:
-        return Rescue("out of reach", first, measure, found[0])
-    steps = max(first.steps, 1)
-    search = Search(trainer, first, steps, budget, tell)
-    best = search.go(candidates(found, steps))
-    tried, spent = tuple(search.tried), search.spent
+    cause = found[0] if found else None
+    if out_of_reach(found) is not None or not (found or search):
+        measure = judged_by((first,), trainer.measure)
+        return Rescue("out of reach" if found else "healthy", first, measure, cause)
+    trials = Search(trainer, first, max(first.steps, 1), budget, tell)
+    if found:
+        best = trials.go(candidates(found, trials.steps))
+    else:
+        trials.times = UNASKED
+        best = trials.unasked(unasked(trials.steps))
+    return _concluded(trials, cause, best)
+
+
+def _concluded(trials: Search, cause: Diagnosis | None, best: Tried | None) -> Rescue:
+    """What a search came to."""
+    first, tried = trials.first, tuple(trials.tried)
+    attempts = (first,) if best is None else (first, best.attempt)
+    measure = judged_by(attempts, trials.trainer.measure)
+    ending: Ending = "repaired" if cause else "improved"
     if best is None:
-        ending: Ending = "no remedy helped" if tried else "out of reach"
-        return Rescue(ending, first, measure, found[0], None, tried, spent)
-    measure = judged_by((first, best.attempt), trainer.measure)
-    bought = gain(best.attempt, first, measure)
-    return Rescue("repaired", first, measure, found[0], best, tried, spent, bought)
+        given_up: Ending = "no remedy helped" if tried else "out of reach"
+        ending = given_up if cause else "healthy"
+    bought = 0.0 if best is None else gain(best.attempt, first, measure)
+    return Rescue(ending, first, measure, cause, best, tried, trials.spent, bought)

@@ -1,15 +1,21 @@
-"""A rescue comes in, plain text for a terminal and JSON values go out."""
+"""A rescue comes in; plain text, JSON values and what the page shows go out."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from surefoot.record.rescues import RescueAttempt, Rescued
 from surefoot.report.words import change_text, number, sentence
 from surefoot.rescue.attempt import Attempt, Measure
 from surefoot.rescue.judge import TRAINING_LOSS, end_loss
 from surefoot.rescue.rescue import Rescue
 from surefoot.rescue.search import Tried
+
+MOST_LOSSES = 200
+"""Losses of an attempt on the page: its picture is 150 pixels wide."""
 
 
 def rescue_text(found: Rescue) -> str:
@@ -47,9 +53,38 @@ def rescue_json(found: Rescue) -> dict[str, Any]:
     }
 
 
+def rescue_told(found: Rescue) -> Rescued:
+    """The same for the page, the run that was left alone first."""
+    alone = _attempt_told(found.first, found, 1.0)
+    tried = [_attempt_told(one.attempt, found, one.cost) for one in found.tried]
+    return Rescued(_headline(found), found.measure.name, (alone, *tried), found.spent)
+
+
+def _attempt_told(attempt: Attempt, found: Rescue, share: float) -> RescueAttempt:
+    value = _number_of(attempt, found.measure)
+    return RescueAttempt(
+        changes=tuple(change_text(one) for one in attempt.plan.changes),
+        value=math.nan if value is None else value,
+        losses=thinned(attempt.losses),
+        share=share,
+        chosen=found.best is not None and attempt is found.best.attempt,
+        detail=attempt.refused or attempt.failed,
+    )
+
+
+def thinned(losses: Sequence[float]) -> tuple[float, ...]:
+    """At most so many losses as a picture shows, the last one among them.
+
+    >>> thinned(range(1000))[:3], len(thinned(range(1000))), thinned(range(1000))[-1]
+    ((4, 9, 14), 200, 999)
+    """
+    apart = max(1, math.ceil(len(losses) / MOST_LOSSES))
+    return tuple(losses[::-1][::apart][::-1])
+
+
 def _headline(found: Rescue) -> str:
     if found.cause is None:
-        return "✓ Healthy: nothing was found, and nothing was changed."
+        return _without_alarm(found)
     where = "" if found.cause.layer == "run" else f" in {found.cause.layer}"
     what = f"{sentence(found.cause.cause)}{where}, since step {found.cause.onset}"
     if found.ending == "repaired" and found.best is not None:
@@ -57,6 +92,18 @@ def _headline(found: Rescue) -> str:
     if found.ending == "no remedy helped":
         return f"✗ {what}. No remedy helped; nothing is changed."
     return f"✗ {what}. {_why_not(found)}"
+
+
+def _without_alarm(found: Rescue) -> str:
+    """What is said of a run that raised no alarm."""
+    if found.best is not None:
+        return f"✓ No alarm was raised, but this is better: {found.best.name}."
+    if found.tried:
+        return (
+            "✓ Healthy: no alarm was raised, and no other step size was better by more "
+            "than chance; nothing was changed."
+        )
+    return "✓ Healthy: nothing was found, and nothing was changed."
 
 
 def _why_not(found: Rescue) -> str:

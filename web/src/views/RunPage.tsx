@@ -10,6 +10,7 @@ import { EventList } from "./EventList";
 import { Masthead, RunState } from "./Masthead";
 import { PageFoot } from "./PageFoot";
 import { Replays } from "./Replays";
+import { Rescue } from "./Rescue";
 import { RunFacts } from "./RunFacts";
 import { approach, StreamParts } from "./StreamParts";
 import { Tracks } from "./Tracks";
@@ -65,6 +66,7 @@ export function RunPage({ data, opened, place }: Props) {
           <Asked events={data.events} answer={(question, word) => opened.source.answer(data.run.name, question, word)} />
         )}
         {!bare && <Verdict data={data} show={point} />}
+        {(data.rescues ?? []).map((one, index) => <Rescue key={index} told={one} />)}
         {(data.replays ?? []).length > 0 && <Replays replays={data.replays ?? []} />}
         {data.verdicts.length > 0 && <Trials verdicts={data.verdicts} />}
         {shown && !bare && (
