@@ -13,7 +13,7 @@ from benchmarks.rescue.zoo_trainer import ZooTrainer, half
 from surefoot.rescue.attempt import Attempt, Plan
 from surefoot.rescue.judge import score
 from surefoot.rescue.rescue import rescue
-from surefoot.rescue.search import BUDGET, SHARE
+from surefoot.rescue.search import BUDGET, LEAST_TRIAL, MOST_SHARE, SHARE
 from surefoot.types import Change
 from surefoot.zoo.scenario import Scenario, planted
 from surefoot.zoo.train import scored
@@ -112,13 +112,15 @@ def _known(value: float | None) -> float:
 def at_random(trainer: ZooTrainer, name: str) -> Plan:
     """The best of random plans, at the budget of a rescue: short ones, one to its end.
 
+    Its short trials are as long as the rescue's are for trouble of the start.
+
     It may draw from the knobs that the rescue's remedies use, one to three at a time.
     """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     steps = max(trainer.length, 1)
-    until = max(1, round(SHARE * steps))
+    until = max(1, round(max(SHARE * steps, min(LEAST_TRIAL, MOST_SHARE * steps))))
     tried: list[Attempt] = []
-    count = int((BUDGET - 1) / SHARE + 1e-6)
+    count = int((BUDGET - 1) * steps / until + 1e-6)
     for _ in range(3 * count):
         if len(tried) < count:
             attempt = trainer.attempt(Plan(_drawn(rng), 0, until))
