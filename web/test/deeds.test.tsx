@@ -6,6 +6,7 @@ import { actedAt, deeds, openQuestions } from "../src/deeds";
 import { Asked } from "../src/views/Asked";
 import { Deeds, summary } from "../src/views/Deeds";
 import { headline, Replays } from "../src/views/Replays";
+import { Rescue } from "../src/views/Rescue";
 
 function event(step: number, kind: string, body: Record<string, unknown> = {}): RunEvent {
   return { step, kind, stream: "main", body };
@@ -121,4 +122,24 @@ describe("a replay", () => {
   });
   it("tells the noise floor", () =>
     expect(shown(<Replays replays={[replayed({ noise: 0.002 })]} />).textContent).toContain("within 0.002 of each"));
+});
+
+describe("a rescue", () => {
+  const alone = { changes: [], value: 0.1, losses: [2, 2, 2], share: 1, chosen: false, detail: "" };
+  const short = { ...alone, changes: ["lr × 4"], value: "nan", share: 0.1 };
+  const best = { ...alone, changes: ["lr × 0.1", "clip norm → 1"], value: 0.9, losses: [2, 1, 0.5], chosen: true };
+  it("shows what was chosen beside the run left alone, then what else was tried", () => {
+    const root = shown(<Rescue told={{ headline: "Repaired", metric: "accuracy", attempts: [alone, short, best], spent: 1.1 }} />);
+    const rows = [...root.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("th, td")].map((cell) => cell.textContent));
+    expect(rows).toEqual([
+      ["Left alone", "", "whole", "0.1"],
+      ["lr × 0.1clip norm → 1", "", "whole", "0.9"],
+      ["lr × 4", "", "10 %", "–"],
+    ]);
+    expect(root.querySelectorAll("tr.chosen").length).toBe(1);
+    expect(root.querySelectorAll("tr.chosen path.branch").length).toBe(1);
+    expect(root.textContent).toContain("1.1 × the run itself");
+  });
+  it("shows nothing where nothing was trained", () =>
+    expect(shown(<Rescue told={{ headline: "", metric: "", attempts: [], spent: 0 }} />).textContent).toBe(""));
 });

@@ -13,6 +13,7 @@ from surefoot.rescue.attempt import Attempt, Measure
 from surefoot.rescue.judge import TRAINING_LOSS, end_loss
 from surefoot.rescue.rescue import Rescue
 from surefoot.rescue.search import Tried
+from surefoot.types import Diagnosis
 
 MOST_LOSSES = 200
 """Losses of an attempt on the page: its picture is 150 pixels wide."""
@@ -89,9 +90,13 @@ def _headline(found: Rescue) -> str:
     what = f"{sentence(found.cause.cause)}{where}, since step {found.cause.onset}"
     if found.ending == "repaired" and found.best is not None:
         return f"✓ {what}. Repaired: {found.best.name}."
-    if found.ending == "no remedy helped":
-        return f"✗ {what}. No remedy helped; nothing is changed."
-    return f"✗ {what}. {_why_not(found)}"
+    why = (
+        "No remedy helped; nothing is changed."
+        if found.ending == "no remedy helped"
+        else "This lies in the code or in the data, where no change of a running "
+        "training reaches; nothing was tried."
+    )
+    return f"✗ {what}. {why} {_by_hand(found.cause)}".rstrip()
 
 
 def _without_alarm(found: Rescue) -> str:
@@ -106,14 +111,10 @@ def _without_alarm(found: Rescue) -> str:
     return "✓ Healthy: nothing was found, and nothing was changed."
 
 
-def _why_not(found: Rescue) -> str:
-    """Why nothing was tried, and what a person can do."""
-    advice = [p.advice for p in (found.cause.prescriptions if found.cause else ())]
-    said = next((one for one in advice if one), "")
-    return (
-        "This lies in the code or in the data, where no change of a running training "
-        f"reaches; nothing was tried. {said}".rstrip()
-    )
+def _by_hand(cause: Diagnosis) -> str:
+    """What the cause is, and what a person can do about it."""
+    advice = next((p.advice for p in cause.prescriptions if p.advice), "")
+    return " ".join(part for part in (cause.about, advice) if part)
 
 
 def _beside(found: Rescue) -> list[str]:
