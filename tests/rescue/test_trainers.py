@@ -169,7 +169,7 @@ def test_a_script_is_repaired_and_its_files_are_kept_apart(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["--metric", "held-out accuracy", "--budget", "1.3", "--json", "train.py"]
-    code = rescue_script.main([*command, "--", "--steps", "250"])
+    code = rescue_script.main([*command, "--", "--steps", "150"])
     body = json.loads(capsys.readouterr().out)
     assert code == 0
     assert body["ending"] == "repaired"
