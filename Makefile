@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(BIN)/surefoot
 
-.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-rescue bench-autopilot bench-blackbox screenshots zoo docs clean
+.PHONY: demo test lint bench bench-quick bench-dashboard bench-curvature bench-blocks bench-rescue bench-autopilot bench-blackbox bench-replay screenshots zoo docs clean
 
 demo: $(VENV)/.demo
 	@echo; echo "== 1. A deep net that learns nothing, watched =="
@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 
 bench: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks
-	$(MAKE) bench-dashboard bench-curvature bench-blocks bench-autopilot bench-blackbox
+	$(MAKE) bench-dashboard bench-curvature bench-blocks bench-autopilot bench-blackbox bench-replay
 
 bench-curvature: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.curvature
@@ -47,6 +47,9 @@ bench-autopilot: $(VENV)/.test
 
 bench-blackbox: $(VENV)/.test
 	$(BIN)/python -m benchmarks.blackbox
+
+bench-replay: $(VENV)/.test
+	$(BIN)/python -m benchmarks.replay
 
 bench-dashboard: $(VENV)/.test
 	$(BIN)/python hatch_build.py
@@ -69,6 +72,7 @@ bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks.rescue --quick
 	$(BIN)/python -m benchmarks.autopilot --quick
 	$(BIN)/python -m benchmarks.blackbox --quick
+	$(BIN)/python -m benchmarks.replay --quick
 
 zoo: .venv-bench/.peers
 	.venv-bench/bin/python -m benchmarks.zoo
