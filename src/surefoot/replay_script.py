@@ -28,8 +28,9 @@ from surefoot.record.values import strict, value_of
 from surefoot.replay.branches import BRANCHES, chosen
 from surefoot.replay.conclude import ask
 from surefoot.replay.errors import ReplayError
+from surefoot.replay.forking import Process, Starter, serve
 from surefoot.replay.outcome import to_json
-from surefoot.replay.processes import Processes
+from surefoot.replay.processes import Processes, undisturbed
 from surefoot.replay.said import replay_text
 from surefoot.replay.window import Window
 from surefoot.types import Prescription
@@ -42,6 +43,8 @@ Tell = Callable[[int, int, str], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay an incident, or play one branch of it; the exit status goes out."""
     own, given = _split(sys.argv[1:] if arguments is None else arguments)
+    if own == ["--serve"]:
+        return serve(main)
     options = _parser().parse_args(own)
     script, path = Path(options.script), Path(options.incident)
     for file, what in ((script, "a Python script"), (path, "an incident file")):
@@ -54,17 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given = [str(one) for one in incident.about.get("argv", ())]
         if options.play:
             return _play(incident, script, given, Path(options.play))
-        branches = chosen(options.branches) if options.branches else BRANCHES
-        with _bar(f"replaying {path.name}") as tell:
-            processes = _processes(path, options, given, tell)
-            told = ask(incident, processes.play, branches=branches, name=path.name)
+        return _replay(incident, path, options, given)
     except KeyboardInterrupt:
         sys.stderr.write("surefoot: interrupted before the first verdict\n")
         return INTERRUPTED
     except (ValueError, OSError) as error:
         return _refuse(str(error))
-    _keep(path, told)
-    _show(told, as_json=options.json)
+
+
+def _replay(
+    incident: Incident, path: Path, options: argparse.Namespace, given: Sequence[str]
+) -> int:
+    """Play all branches, and say what they show; the exit status goes out."""
+    branches = chosen(options.branches) if options.branches else BRANCHES
+    off = {**os.environ, "SUREFOOT": "off"}
+    with (
+        Starter("surefoot.replay_script", off) as starter,
+        _bar(f"replaying {path.name}") as tell,
+    ):
+        start = _start(path, options.script, given, starter)
+        processes = Processes(start, options.jobs or _jobs(incident), tell)
+        told = ask(incident, processes.play, branches=branches, name=path.name)
+    with undisturbed():
+        _keep(path, told)
+        _show(told, as_json=options.json)
     if processes.interrupted:
         sys.stderr.write(
             "surefoot: interrupted; the other branches were not finished\n"
@@ -82,17 +98,27 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
     return words[:place], words[place + 1 :]
 
 
-def _processes(
-    path: Path, options: argparse.Namespace, given: Sequence[str], tell: Tell
-) -> Processes:
+def _start(
+    path: Path, script: str, given: Sequence[str], starter: Starter
+) -> Callable[[Path, Path], Process]:
     """How a branch is started: this program again, with a file that says which."""
-    incident = str(path.absolute())
-    command = [sys.executable, "-m", "surefoot.replay_script"]
-    names = ["--script", options.script, "--play"]
-    jobs = options.jobs or max(1, (os.cpu_count() or 1) // torch.get_num_threads())
-    return Processes(
-        lambda task: [*command, *names, str(task), incident, "--", *given], jobs, tell
-    )
+    incident, names = str(path.absolute()), ["--script", script, "--play"]
+
+    def start(task: Path, words: Path) -> Process:
+        return starter.start([*names, str(task), incident, "--", *given], words)
+
+    return start
+
+
+def _jobs(incident: Incident) -> int:
+    """As many branches as there are cores for the threads that each will have."""
+    return max(1, (os.cpu_count() or 1) // (_threads(incident) or 1))
+
+
+def _threads(incident: Incident) -> int | None:
+    """With how many threads it was recorded: sums depend on it in their last bits."""
+    threads = incident.about.get("threads")
+    return threads if isinstance(threads, int) and threads > 0 else None
 
 
 # --- one branch -------------------------------------------------------------------
@@ -106,8 +132,8 @@ def _play(
     window = value_of(Window, told["window"])
     prescription = value_of(Prescription, told["prescription"])
     direction = Direction(incident, window, prescription)
-    threads = incident.about.get("threads")
-    if isinstance(threads, int) and threads > 0:
+    threads = _threads(incident)
+    if threads is not None:
         torch.set_num_threads(threads)
     try:
         directed(script, arguments, direction)

@@ -10,15 +10,17 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from surefoot.record.values import strict
 from surefoot.replay.errors import ReplayError
+from surefoot.replay.forking import Process
 from surefoot.replay.outcome import Outcome, from_json
 from surefoot.replay.window import Window
 from surefoot.types import Prescription
@@ -38,16 +40,18 @@ class _Started:
     place: int
     prescription: Prescription
     task: Path
-    process: subprocess.Popen[bytes]
-    words: BinaryIO
-    began: float
+    process: Process
+    words: Path
 
 
 @dataclass(slots=True)
 class Processes:
-    """Plays branches, `jobs` at a time; after Ctrl-C none is started any more."""
+    """Plays branches, `jobs` at a time; after Ctrl-C none is started any more.
 
-    command: Callable[[Path], Sequence[str]]
+    `start(task, words)` starts the process of a task; what it prints goes to `words`.
+    """
+
+    start: Callable[[Path, Path], Process]
     jobs: int
     tell: Callable[[int, int, str], None] = lambda done, total, name: None
     total: int = 0
@@ -101,30 +105,34 @@ class Processes:
             time.sleep(LOOK_SECONDS)
 
     def _start(self, place: int, one: Prescription, task: Path) -> _Started:
-        words = task.with_suffix(".txt").open("wb+")
-        process = subprocess.Popen(
-            self.command(task),
-            stdin=subprocess.DEVNULL,
-            stdout=words,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for this process; it ends the others itself.
-            start_new_session=True,
-            env={**os.environ, "SUREFOOT": "off"},
-        )
-        return _Started(place, one, task, process, words, time.perf_counter())
+        words = task.with_suffix(".txt")
+        return _Started(place, one, task, self.start(task, words), words)
 
     def _stop(self) -> None:
         """End what still runs, with all that it started."""
-        for one in self._running:
-            _signal(one, signal.SIGTERM)
-        for one in self._running:
-            try:
-                one.process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                _signal(one, signal.SIGKILL)
-                one.process.wait()
-            one.words.close()
-        self._running.clear()
+        with undisturbed():
+            for one in self._running:
+                _signal(one, signal.SIGTERM)
+            for one in self._running:
+                try:
+                    one.process.wait(GRACE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    _signal(one, signal.SIGKILL)
+                    one.process.wait()
+            self._running.clear()
+
+
+@contextmanager
+def undisturbed() -> Generator[None]:
+    """A second Ctrl-C does not keep the first from ending what was started."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _signal(one: _Started, number: int) -> None:
@@ -135,9 +143,8 @@ def _signal(one: _Started, number: int) -> None:
 def _outcome(one: _Started) -> Outcome:
     """What a process that has ended left in its file."""
     told = _told(one.task)
-    one.words.seek(0)
-    last = one.words.read()[-2000:].decode(errors="replace").strip().splitlines()[-3:]
-    one.words.close()
+    words = one.words.read_bytes() if one.words.exists() else b""
+    last = words[-2000:].decode(errors="replace").strip().splitlines()[-3:]
     if "outcome" in told:
         return from_json(told["outcome"])
     said = told.get("error") or (
