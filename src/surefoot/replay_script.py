@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Replay an incident, or play one branch of it; the exit status goes out."""
     own, given = _split(sys.argv[1:] if arguments is None else arguments)
     if own == ["--serve"]:
-        return serve(main)
+        return serve(main, sys.stdin, sys.stdout)
     options = _parser().parse_args(own)
     script, path = Path(options.script), Path(options.incident)
     for file, what in ((script, "a Python script"), (path, "an incident file")):

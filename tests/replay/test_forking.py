@@ -25,7 +25,7 @@ def main(arguments):
 if __name__ == "__main__":
     if sys.argv[1:] == ["--serve"]:
         from surefoot.replay.forking import serve
-        sys.exit(serve(main))
+        sys.exit(serve(main, sys.stdin, sys.stdout))
     print("from the start")
     sys.exit(main(sys.argv[1:]))
 """

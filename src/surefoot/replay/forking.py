@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TextIO
 
 import torch
 
@@ -55,20 +55,22 @@ class Process(Protocol):
 # --- the process that forks -------------------------------------------------------
 
 
-def serve(run: Callable[[Sequence[str]], int]) -> int:
-    """Fork for each line that comes in; in a branch, what `run` gives goes out.
+def serve(
+    run: Callable[[Sequence[str]], int], requests: TextIO, answers: TextIO
+) -> int:
+    """Fork for each request that comes in; in a branch, what `run` gives goes out.
 
-    A line is JSON with `arguments`, the file `words` for what the branch prints, and
-    the file `status` for how it ended. Its process number is the answer. At the end
-    of the input all branches are ended.
+    A request is a line of JSON with `arguments`, the file `words` for what the branch
+    prints, and the file `status` for how it ended. Its process number is the answer.
+    At the end of the requests all branches are ended.
     """
     _load()
     running: dict[int, Path] = {}
     while True:
         wait = LOOK_SECONDS if running else None
-        asked, _, _ = select.select([sys.stdin], [], [], wait)
+        asked, _, _ = select.select([requests], [], [], wait)
         _reap(running)
-        line = sys.stdin.readline() if asked else "\n"
+        line = requests.readline() if asked else "\n"
         if not line:
             break
         if not line.strip():
@@ -81,8 +83,8 @@ def serve(run: Callable[[Sequence[str]], int]) -> int:
         with suppress(OSError):  # the branch does so too: whoever is first
             os.setpgid(pid, pid)
         running[pid] = Path(told["status"])
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
+        answers.write(f"{pid}\n")
+        answers.flush()
     for pid in running:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
