@@ -19,11 +19,14 @@ from typing import Any
 from benchmarks.rescue.classes import OUT_OF_REACH, REPAIRABLE
 from benchmarks.rescue.measure import Row, measured_before
 from benchmarks.rescue.shown import shown
+from surefoot.zoo.catalogue import HOMES
+from surefoot.zoo.controls import CONTROLS
 from surefoot.zoo.recording import processes
 from surefoot.zoo.scenario import Scenario, scenario_named, scenarios
 
 SEEDS = (0, 1)
-HEALTHY_EVERY = 4
+CONTROLS_EVERY = 8
+"""Controls give no held-out number: a rescue can only leave them alone, or not."""
 COST: Mapping[str, int] = {
     "mlp": 1, "tanh": 1, "plain_conv": 2, "conv": 2, "lstm": 3, "resnet": 4, "vit": 4,
     "gpt": 5, "policy": 6, "gan": 6,
@@ -61,21 +64,27 @@ def _quick() -> list[Scenario]:
 
 
 def chosen_runs(seeds: Sequence[int]) -> list[Scenario]:
-    """Each fault in the cheapest of its seed's homes, and every fourth healthy run.
+    """Each fault in the cheapest of its seed's homes, and healthy runs.
 
+    Of those all homes, of a later seed of the same half too, and some of the controls.
     What decides comes first: faults in reach, then healthy runs, then the others.
     """
     found: list[Scenario] = []
     for seed in seeds:
-        healthy: list[Scenario] = []
         taken: set[str] = set()
         for one in sorted(scenarios([seed]), key=lambda one: COST.get(one.home, 0)):
-            if one.fault is None:
-                healthy.append(one)
-            elif one.fault not in taken and one.fault in {**REPAIRABLE, **OUT_OF_REACH}:
+            if (
+                one.fault
+                and one.fault not in taken
+                and one.fault in {**REPAIRABLE, **OUT_OF_REACH}
+            ):
                 taken.add(one.fault)
                 found.append(one)
-        found += healthy[seed % HEALTHY_EVERY :: HEALTHY_EVERY]
+        found += [
+            Scenario(home, None, 0, s) for s in (seed, seed + 2) for home in HOMES
+        ]
+        some = list(CONTROLS)[seed % CONTROLS_EVERY :: CONTROLS_EVERY]
+        found += [Scenario(control, None, 0, seed) for control in some]
     return sorted(found, key=_turn)
 
 

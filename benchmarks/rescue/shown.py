@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from benchmarks.rescue.classes import REPAIRABLE
@@ -23,6 +24,9 @@ def shown(rows: Sequence[Row]) -> str:
         cells = [_share(_harmed(half), branch) for half in halves]
         lines.append(f"| {TITLES[branch]}: 95 % of the twin | {' | '.join(cells)} |")
     lines.append(f"| harm to healthy runs | {' | '.join(map(_harm, halves))} |")
+    lines.append(
+        f"| controls that were changed | {' | '.join(map(_touched, halves))} |"
+    )
     lines.append(f"| harm, faults out of reach | {' | '.join(map(_worse, halves))} |")
     spent = [sum(r.spent for r in h) / max(1, len(h)) for h in map(_harmed, halves)]
     cells = [f"{one:.1f}" for one in spent]
@@ -49,8 +53,16 @@ def _share(rows: Sequence[Row], branch: str) -> str:
 
 
 def _harm(rows: Sequence[Row]) -> str:
-    healthy = [row for row in rows if not row.fault]
-    return f"{sum(not row.good['rescued'] for row in healthy)} of {len(healthy)}"
+    """Healthy runs with a held-out number that a rescue took below 95 % of itself."""
+    healthy = [r for r in rows if not r.fault and math.isfinite(r.left_alone)]
+    worse = [r for r in healthy if r.changes and not r.good["rescued"]]
+    return f"{len(worse)} of {len(healthy)}"
+
+
+def _touched(rows: Sequence[Row]) -> str:
+    """Healthy runs without a held-out number, where nothing can tell good from harm."""
+    blind = [r for r in rows if not r.fault and not math.isfinite(r.left_alone)]
+    return f"{sum(bool(r.changes) for r in blind)} of {len(blind)}"
 
 
 def _worse(rows: Sequence[Row]) -> str:

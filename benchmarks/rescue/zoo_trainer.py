@@ -117,7 +117,8 @@ class ZooTrainer:
         self.acts[plan] = len(watching.told)
         scores = None if failed else scored(task)
         self.scores[plan] = scores
-        losses, chosen = tuple(watching.values), half(scores, 0)
+        losses = tuple(watching.values)
+        chosen = None if scores is None else half(scores, 0)
         return Attempt(plan, len(losses), losses, chosen, found, None, failed)
 
     def _task(self) -> Task:

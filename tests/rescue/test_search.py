@@ -79,6 +79,13 @@ def test_a_healthy_run_is_trained_once_if_only_alarms_count() -> None:
     assert found.spent == 0
 
 
+def test_without_a_held_out_number_a_run_without_an_alarm_is_left_alone() -> None:
+    trainer = Scripted(lambda plan: math.nan, ())
+    trainer.measure = Measure(TRAINING_LOSS, higher_is_better=False)
+    assert rescue(trainer).ending == "healthy"
+    assert trainer.asked == [Plan()]
+
+
 def test_a_healthy_run_that_nothing_betters_early_is_left_alone() -> None:
     trainer = Scripted(lambda plan: 0.5, ())
     found = rescue(trainer)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from surefoot.rescue.attempt import Attempt, Measure, Plan, Trainer
 from surefoot.rescue.candidates import alarming, candidates, out_of_reach, unasked
-from surefoot.rescue.judge import gain, judged_by
+from surefoot.rescue.judge import TRAINING_LOSS, gain, judged_by
 from surefoot.rescue.search import BUDGET, Search, Tell, Tried
 from surefoot.types import Diagnosis
 
@@ -54,7 +54,8 @@ def rescue(
     Args:
         trainer: trains from scratch under a plan, from the same seed each time.
         budget: what may be spent on top of the run itself, in lengths of it.
-        search: whether a run without an alarm is asked for a better step size too.
+        search: whether a run without an alarm is asked for a better step size too;
+            never without a held-out number, as a lower training loss is no proof.
         tell: hears what is done next.
 
     Raises:
@@ -69,8 +70,9 @@ def rescue(
     first = trainer.attempt(Plan())
     found = alarming(first.diagnoses)
     cause = found[0] if found else None
-    if out_of_reach(found) is not None or not (found or search):
-        measure = judged_by((first,), trainer.measure)
+    measure = judged_by((first,), trainer.measure)
+    asks = bool(found) or (search and measure.name != TRAINING_LOSS)
+    if out_of_reach(found) is not None or not asks:
         return Rescue("out of reach" if found else "healthy", first, measure, cause)
     trials = Search(trainer, first, max(first.steps, 1), budget, tell)
     if found:
