@@ -284,3 +284,44 @@ def test_a_watched_run_is_guarded_and_its_record_says_so(tmp_path: Path) -> None
     with RecordReader(run.path) as reader:
         told = [event for event in reader.events() if event.kind == "change"]
     assert told[0].step == 12
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_a_real_alarm_is_a_question_and_only_yes_acts(
+    answer: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def train(run: surefoot.Run) -> dict[str, dict[str, Any]]:
+        """Fifty updates; what was told so far goes out."""
+        for _ in range(50):
+            x = torch.randn(32, 8)
+            loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            run.step(loss)
+        run.flush()
+        assert run.path is not None
+        with RecordReader(run.path) as reader:
+            return {one.kind: dict(one.body) for one in reader.events()}
+
+    policy, end = Policy(mode="ask", window=10), time.monotonic() + 120
+    with surefoot.watch(model, sgd, folder=tmp_path, autopilot=policy) as run:
+        train(run)
+        train(run)
+        sgd.param_groups[0]["lr"] = 0.6
+        while "question" not in (told := train(run)) and time.monotonic() < end:
+            pass
+        assert told["question"]["cause"] == "learning rate too high"
+        assert "change" not in told
+        assert run.path is not None
+        put_answer(run.path, told["question"]["question"], answer)
+        while "answer" not in (told := train(run)) and time.monotonic() < end:
+            pass
+        told = train(run)
+    assert (told["answer"]["answer"], told["answer"]["by"]) == (answer, "page")
+    assert ("change" in told) == (answer == "yes")
+    assert answer == "no" or told["change"]["knob"] == "lr"
