@@ -183,6 +183,27 @@ def test_suspect_steps_are_skipped_by_their_number() -> None:
     assert moved == [True, False, False, True]
 
 
+def test_a_skipped_batch_leaves_the_running_statistics_alone() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    live = Live({"model": net}, (optimizer,))
+    apply_changes([Change("batch", "skip", "nonfinite")], live, "", lambda event: None)
+
+    def train(batch: torch.Tensor) -> torch.Tensor:
+        optimizer.zero_grad()
+        net(batch).square().mean().backward()
+        optimizer.step()
+        running: Any = net[1].running_mean
+        return running.clone()
+
+    first = train(torch.randn(8, 4))
+    assert torch.equal(train(torch.full((8, 4), torch.nan)), first)
+    later = train(torch.randn(8, 4))
+    assert bool(later.isfinite().all())
+    assert not torch.equal(later, first)
+
+
 def test_a_skipped_gradient_is_put_back_without_what_is_not_finite() -> None:
     loop = Loop()
     loop.apply(Change("batch", "skip", "nonfinite"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from surefoot.autopilot.before_steps import before_steps
+from surefoot.autopilot.brake import running_of
 from surefoot.autopilot.live import Applied, KnobError, Live, number_of, word_of
 from surefoot.gradients.adaptive import EmaClip, QuantileClip
 from surefoot.gradients.clipping import Clip, NormClip
@@ -64,13 +65,17 @@ def skip_batch(live: Live, change: Change) -> Applied:
 
     The amount is "nonfinite", "outlier", or "suspect" with the numbers of the steps,
     as in "suspect 17 18". A skipped gradient is put back after the step, with zeros
-    for what is not finite: who adds gradients up is not poisoned by it for good.
+    for what is not finite: who adds gradients up is not poisoned by it for good. So are
+    the running statistics of norms, which the batch moved before it was judged.
 
     Raises:
         KnobError: it is another word, or names no step.
     """
     judge = _judge_of(live, change)
-    skips = [_Skipping(optimizer, judge) for optimizer in live.optimizers]
+    skips = [
+        _Skipping(optimizer, judge, _running(live, optimizer))
+        for optimizer in live.optimizers
+    ]
     undo_before = before_steps(live.optimizers, _by_optimizer(skips))
 
     def undo() -> None:
@@ -136,10 +141,14 @@ Judge = Callable[[Optimizer, int], bool]
 class _Skipping:
     """Takes the gradients away where an update is to be skipped; returns them."""
 
-    def __init__(self, optimizer: Optimizer, judge: Callable[[], Judge]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, judge: Callable[[], Judge], running: list[Tensor]
+    ) -> None:
         self.optimizer = optimizer
         self._judge = judge()
-        self._count = 0
+        self._count, self._skipped = 0, False
+        self._running = running
+        self._before = [buffer.clone() for buffer in running]
         self._taken: list[tuple[Tensor, Tensor]] = []
         self.remove = steps_of(optimizer).add(after=self._after)
 
@@ -147,7 +156,8 @@ class _Skipping:
         """Judge the update that is about to be made."""
         count = self._count
         self._count += 1
-        if self._judge(self.optimizer, count):
+        self._skipped = self._judge(self.optimizer, count)
+        if self._skipped:
             for weight in weights_of(self.optimizer):
                 if weight.grad is not None:
                     self._taken.append((weight, weight.grad))
@@ -157,6 +167,22 @@ class _Skipping:
         while self._taken:
             weight, grad = self._taken.pop()
             weight.grad = grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        for buffer, before in zip(self._running, self._before, strict=True):
+            old, new = (before, buffer) if self._skipped else (buffer, before)
+            new.copy_(old)
+
+
+def _running(live: Live, optimizer: Optimizer) -> list[Tensor]:
+    """The running statistics beside the weights of one optimizer; of one alone, all."""
+    held = {id(weight) for weight in weights_of(optimizer)}
+    alone = len(live.optimizers) == 1
+    return [
+        buffer
+        for model in live.models.values()
+        for module in model.modules()
+        if alone or any(id(weight) in held for weight in module.parameters(False))
+        for buffer in running_of(module)
+    ]
 
 
 def _by_optimizer(skips: list[_Skipping]) -> Callable[[Optimizer], None]:
