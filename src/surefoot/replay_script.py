@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ from surefoot.types import Prescription
 
 CLEAN, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
+MOST_THREADS = 4096
+"""More than any machine has cores: a file may say anything."""
+
 Tell = Callable[[int, int, str], None]
 
 
@@ -54,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         incident = read_incident(path)
         if given is None:
-            given = [str(one) for one in incident.about.get("argv", ())]
+            told = incident.about.get("argv")
+            given = [str(one) for one in told] if isinstance(told, list) else []
         if options.play:
             return _play(incident, script, given, Path(options.play))
         return _replay(incident, path, options, given)
@@ -118,7 +123,8 @@ def _jobs(incident: Incident) -> int:
 def _threads(incident: Incident) -> int | None:
     """With how many threads it was recorded: sums depend on it in their last bits."""
     threads = incident.about.get("threads")
-    return threads if isinstance(threads, int) and threads > 0 else None
+    known = isinstance(threads, int) and 0 < threads <= MOST_THREADS
+    return threads if known else None
 
 
 # --- one branch -------------------------------------------------------------------
@@ -214,5 +220,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _finished(status: int) -> int:
+    """All is said: one more Ctrl-C has nothing to interrupt but the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_finished(main()))

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from surefoot.blackbox.incident import read_incident, write_incident
 from surefoot.record.replays import replays_of
 from surefoot.replay_script import CLEAN, FINDING, INTERRUPTED, USAGE, main
 
@@ -176,6 +178,17 @@ def test_a_branch_that_is_none_is_refused_with_those_there_are(
     given = arguments(recorded, "--branches", "medicine", given=())
     assert main(given) == USAGE
     assert "expected a part of one of: skip the strange" in capsys.readouterr().err
+
+
+def test_a_file_that_says_anything_of_its_run_is_no_harm(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = read_incident(incident_in(recorded))
+    about = {"argv": 5, "threads": 10**9, "not_kept": 7, "torch": "1.0.0"}
+    odd = tmp_path / "odd.incident.safetensors"
+    write_incident(replace(whole, about=about, steps=()), odd)
+    assert main([str(odd), "--script", str(recorded / "train.py")]) == USAGE
+    assert "holds no step with its batches" in capsys.readouterr().err
 
 
 def test_statuses_are_those_of_the_other_verbs() -> None:

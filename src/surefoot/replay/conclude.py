@@ -217,7 +217,8 @@ class _Told:
                 f"{_first(self.unchanged.losses):.6g}, recorded was "
                 f"{_first(self.recorded):.6g}: the loss is computed from what "
                 "the incident does not hold, such as another model, another loss "
-                "function, or targets that were not recorded"
+                "function, targets that were not recorded, or random numbers from "
+                "elsewhere"
             )
         if self.window.onset <= self.window.first < self.window.last:
             notes.append(
@@ -256,8 +257,10 @@ def _half(incident: Incident, steps: Sequence[StepRecord]) -> bool:
 
 def _elsewhere(about: Mapping[str, Any]) -> list[str]:
     """What is not as it was when the incident was recorded, or was not kept."""
-    said = [f"not kept: {one}" for key in ("not_kept", "left_out")
-            for one in about.get(key, ())]  # fmt: skip
+    lost = [about.get(key) for key in ("not_kept", "left_out")]
+    said = [
+        f"not kept: {one}" for told in lost if isinstance(told, list) for one in told
+    ]
     recorded = str(about.get("torch", torch.__version__))
     if recorded != str(torch.__version__):
         said.append(

@@ -182,6 +182,7 @@ class Starter:
         self._command = [sys.executable, "-m", program]
         self._environment = dict(environment)
         self._parent: subprocess.Popen[str] | None = None
+        self._answered = False
 
     def __enter__(self) -> Starter:
         if sys.platform == "linux":
@@ -200,6 +201,8 @@ class Starter:
         if self._parent is not None:
             parent, self._parent = self._parent, None
             _close(parent.stdin)
+            if not self._answered:
+                parent.kill()  # it may still be loading
             parent.wait()
             _close(parent.stdout)
 
@@ -211,6 +214,7 @@ class Starter:
             told = {"words": str(words), "status": str(status)}
             pid = _asked(parent, {**told, "arguments": list(arguments)})
             if pid is not None:
+                self._answered = True
                 return _Forked(pid, status, parent)
             self.__exit__()
         with words.open("wb") as into:
