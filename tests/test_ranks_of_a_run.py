@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from on_ranks import both_ranks
 from surefoot.record.folder import list_runs
 from surefoot.record.reader import RecordReader
 
-SCRIPT = """
-import os, sys, torch
-from torch import nn
-import torch.distributed as dist
-torch.set_num_threads(1)
-kind, rank = sys.argv[1], int(os.environ["RANK"])
-dist.init_process_group("gloo", init_method=f"file://{os.environ['MEETING']}",
-                        rank=rank, world_size=2)
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-if kind == "ddp":
-    model = nn.parallel.DistributedDataParallel(model)
-else:
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+REST = """
 for step in range(40):
-    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
-    x, y = x[4 * rank : 4 * rank + 4], (torch.arange(8) % 3)[4 * rank : 4 * rank + 4]
+    x, y = batch_of(step)
     loss = nn.functional.cross_entropy(model(x), y)
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 print(f"rank {rank} ended")
@@ -41,29 +21,9 @@ dist.destroy_process_group()
 """
 
 
-def both_ranks(folder: Path, kind: str) -> list[tuple[str, str]]:
-    """Run the script on two ranks under watch; what each printed."""
-    script = folder / "train.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "surefoot.script", str(script), kind]
-    env = {**os.environ, "MEETING": str(folder / "meeting")}
-    ranks = [
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**env, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    return [rank.communicate(timeout=120) for rank in ranks]
-
-
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_two_ranks(kind: str, tmp_path: Any) -> None:
-    told = both_ranks(tmp_path, kind)
+    told = both_ranks(tmp_path, REST, kind)
     assert [out for out, _ in told] == ["rank 0 ended\n", "rank 1 ended\n"], told
     assert "record:" in told[0][1]
     assert "surefoot" not in told[1][1]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 import surefoot
+from on_ranks import both_ranks
 from surefoot.autopilot.apply import apply_changes
 from surefoot.autopilot.live import KnobError, Live
 from surefoot.autopilot.policy import Policy
@@ -238,55 +236,25 @@ def test_a_compiled_model_is_guarded(tmp_path: Path) -> None:
 
 # --- ranks --------------------------------------------------------------------------
 
-RANKS = """
-import os, sys, torch
-from torch import nn
-import torch.distributed as dist
-torch.set_num_threads(1)
-kind, rank = sys.argv[1], int(os.environ["RANK"])
-dist.init_process_group("gloo", init_method=f"file://{os.environ['MEETING']}",
-                        rank=rank, world_size=2)
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-if kind == "ddp":
-    model = nn.parallel.DistributedDataParallel(model)
-else:
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
-adam = torch.optim.AdamW(model.parameters(), lr=1e-2)
+REST = """
 for step in range(40):
-    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
-    x, y = x[4 * rank : 4 * rank + 4], (torch.arange(8) % 3)[4 * rank : 4 * rank + 4]
+    x, y = batch_of(step)
     if rank == 1 and step == 25:
         x = x * float("nan")
     if rank == 1 and step in (30, 31):
         x = x * 1e4
     loss = nn.functional.cross_entropy(model(x), y)
-    adam.zero_grad(); loss.backward(); adam.step()
-whole = [p.full_tensor() if kind == "fsdp" else p.detach() for p in model.parameters()]
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+weights = model.parameters()
+whole = [p.full_tensor() if kind == "fsdp2" else p.detach() for p in weights]
 print("sum", torch.cat([w.flatten() for w in whole]).double().sum().item())
 dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_all_ranks_decide_alike(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(RANKS)
-    command = [sys.executable, "-m", "surefoot.script", "--autopilot", "steer"]
-    env = {**os.environ, "MEETING": str(tmp_path / "meeting")}
-    ranks = [
-        subprocess.Popen(
-            [*command, "train.py", kind],
-            cwd=tmp_path,
-            env={**env, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    told = [rank.communicate(timeout=300) for rank in ranks]
+    told = both_ranks(tmp_path, REST, kind, "--autopilot", "steer")
     first, second = (out for out, _ in told)
     assert first == second, told
     assert "nan" not in first, told
