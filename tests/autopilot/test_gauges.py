@@ -56,15 +56,18 @@ def test_the_angle_is_that_of_all_weights(kind: str, width: int) -> None:
     assert noise is None or noise == pytest.approx(1 / 0.2294, rel=0.02)
 
 
-def test_a_sample_is_the_same_places_of_whatever_lies_there() -> None:
+@pytest.mark.parametrize("phase", range(gauges.PHASES))
+def test_a_sample_is_the_same_places_of_whatever_lies_there(phase: int) -> None:
     shapes = [(700, 300), (5,), (300, 64, 3, 3), (17,)]
     ones = [torch.arange(math.prod(s)).reshape(s).double() for s in shapes]
     ones[2] = ones[2].to(memory_format=torch.channels_last)
     other = [one.contiguous() for one in ones]
-    assert torch.equal(sampled(ones), sampled(other))
+    assert torch.equal(sampled(ones, phase), sampled(other, phase))
+    # Every fifth piece: the first two phases begin at the same one.
+    assert (phase < 2) == torch.equal(sampled(ones), sampled(ones, phase))
     sizes = tuple(one.numel() for one in ones)
-    shares = gauges.shares_of(sizes, torch.device("cpu"))
-    assert len(shares) == len(sampled(ones)) < 1.3 * gauges.SAMPLE
+    shares = gauges.shares_of(sizes, phase, torch.device("cpu"))
+    assert len(shares) == len(sampled(ones, phase)) < 1.3 * gauges.SAMPLE
     assert shares.sum().item() == pytest.approx(sum(sizes), rel=1e-4)
 
 

@@ -18,7 +18,7 @@ class Raising:
         above: a smoothed cosine above this raises. A third of the best rate showed
             0.11 to 0.13, the best one within 0.05 of zero.
         steady, spreads: a smoothed cosine above this raises, too, if it is more than
-            so many mean deviations. At the best rates of six tasks the cosine was at
+            so many mean deviations. At the best rates of five tasks the cosine was at
             most 0.035, and 0.9 of its mean deviation; at lower ones it was small, but
             steady.
         early, above_early, above_plain: up to which update, and above which cosine,
