@@ -26,7 +26,7 @@ from surefoot.zoo.scenario import Scenario, scenario_named, scenarios
 
 SEEDS = (0, 1)
 CONTROLS_EVERY = 8
-"""Controls give no held-out number: a rescue can only leave them alone, or not."""
+"""Most controls give no held-out number, and a rescue is to leave those alone."""
 COST: Mapping[str, int] = {
     "mlp": 1, "tanh": 1, "plain_conv": 2, "conv": 2, "lstm": 3, "resnet": 4, "vit": 4,
     "gpt": 5, "policy": 6, "gan": 6,
