@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from surefoot.record.rescues import RescueAttempt, Rescued
@@ -13,7 +13,10 @@ from surefoot.rescue.attempt import Attempt, Measure
 from surefoot.rescue.judge import TRAINING_LOSS, end_loss
 from surefoot.rescue.rescue import Rescue
 from surefoot.rescue.search import Tried
-from surefoot.types import Diagnosis
+from surefoot.types import Change, Diagnosis
+
+NAMED_LAYERS = 3
+"""Layers that a line of a list names; of more it says how many there are."""
 
 MOST_LOSSES = 200
 """Losses of an attempt on the page: its picture is 150 pixels wide."""
@@ -63,12 +66,14 @@ def rescue_told(found: Rescue) -> Rescued:
 
 def _attempt_told(attempt: Attempt, found: Rescue, share: float) -> RescueAttempt:
     value = _number_of(attempt, found.measure)
+    chosen = found.best is not None and attempt is found.best.attempt
+    words = change_text if chosen else _briefly
     return RescueAttempt(
-        changes=tuple(change_text(one) for one in attempt.plan.changes),
+        changes=tuple(map(words, attempt.plan.changes)),
         value=math.nan if value is None else value,
         losses=thinned(attempt.losses),
         share=share,
-        chosen=found.best is not None and attempt is found.best.attempt,
+        chosen=chosen,
         detail=attempt.refused or attempt.failed,
     )
 
@@ -135,11 +140,23 @@ def _beside(found: Rescue) -> list[str]:
 
 
 def _tried(one: Tried, measure: Measure) -> str:
-    changes = "; ".join(change_text(change) for change in one.attempt.plan.changes)
+    changes = "; ".join(map(_briefly, one.attempt.plan.changes))
     length = "to the end" if one.attempt.plan.until is None else "a short trial"
     if one.attempt.refused:
         return f"{changes}: does not fit: {one.attempt.refused}"
     return f"{changes}: {_value(one.attempt, measure)} ({length})"
+
+
+def _briefly(change: Change) -> str:
+    """A change without its layers, where they are too many for a line of a list.
+
+    >>> _briefly(Change("activation", "replace", "relu", ("1", "3", "5", "7")))
+    'activation replace relu in 4 layers'
+    """
+    count = len(change.layers)
+    if count <= NAMED_LAYERS:
+        return change_text(change)
+    return f"{change_text(replace(change, layers=()))} in {count} layers"
 
 
 def _row(one: Tried, measure: Measure) -> dict[str, Any]:
