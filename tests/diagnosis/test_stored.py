@@ -67,7 +67,8 @@ def test_an_ended_run_leaves_its_last_word_in_the_record(tmp_path: Path) -> None
     with RecordReader(run.path) as reader:
         found = last_word(reader)
         assert found
-        assert found == examine(reader)
+        # What was seen first is a NaN, which equals nothing until it is a word.
+        assert to_store(found, 60) == to_store(examine(reader), 60)
         assert reader.meta[KEY]["steps"] == steps_of(reader) == 60
         assert reader.events()[-1].kind == "end"
 
