@@ -315,13 +315,16 @@ def test_a_real_alarm_is_a_question_and_only_yes_acts(
         sgd.param_groups[0]["lr"] = 0.6
         while "question" not in (told := train(run)) and time.monotonic() < end:
             pass
-        assert told["question"]["cause"] == "learning rate too high"
+        asked = told["question"]
+        assert asked["cause"] == "learning rate too high"
         assert "change" not in told
         assert run.path is not None
-        put_answer(run.path, told["question"]["question"], answer)
+        put_answer(run.path, asked["question"], answer)
         while "answer" not in (told := train(run)) and time.monotonic() < end:
             pass
         told = train(run)
     assert (told["answer"]["answer"], told["answer"]["by"]) == (answer, "page")
     assert ("change" in told) == (answer == "yes")
-    assert answer == "no" or told["change"]["knob"] == "lr"
+    # Which remedy comes first depends on when the run is looked at.
+    knobs = {change["knob"] for change in asked["changes"]}
+    assert answer == "no" or told["change"]["knob"] in knobs
