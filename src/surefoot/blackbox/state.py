@@ -190,7 +190,7 @@ def _pack_also(key: str, one: Any, packer: Packer) -> Json:
     """The state of one companion; None, and named, where it cannot be packed."""
     try:
         return packer.pack(one.state_dict(), f"also/{key}")
-    except (PackError, RuntimeError, NotImplementedError) as error:
+    except (PackError, RuntimeError) as error:
         packer.left_out.append(str(error) or f"also/{key}")
         return None
 
